@@ -1,0 +1,29 @@
+//! The contract between Sidestream and its plugins.
+//!
+//! A plugin is a [`Source`], a [`Transform`] or a [`Sink`] with a plain `serde` + `schemars` configuration struct
+//! ([`Plugin::Config`]). Data moves as Arrow record batches ([`Batch`], [`envelope`]); the host owns Kafka.
+
+pub mod abi;
+pub mod batch;
+pub mod component;
+pub mod config;
+pub mod envelope;
+pub mod error;
+pub mod json;
+pub mod sink;
+pub mod source;
+pub mod testing;
+pub mod transform;
+
+pub use arrow;
+pub use async_trait::async_trait;
+pub use batch::{Batch, MemoryPermit, Offset, TopicPartition};
+pub use component::{Component, Kind, Plugin, TaskInfo};
+pub use config::{ConfigMap, ConfigProblem, Secret};
+pub use envelope::{Envelope, Form, Needs};
+pub use error::{ConnectError, Domain, Rejection, Result, Retry, Stage};
+pub use sink::{Committable, CutSchedule, Delivery, FlushRange, Resume, Sink, Written};
+pub use source::{
+    Ack, Acks, PollBudget, Position, Source, SourceBatch, SourceContext, SourceOffset, TaskConfig, TopicDirectory,
+};
+pub use transform::{Meta, Run, Transform, Transformed};

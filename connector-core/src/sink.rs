@@ -1,0 +1,116 @@
+//! Where records end.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::batch::{Batch, Offset, TopicPartition};
+use crate::envelope::Needs;
+use crate::error::{Rejection, Result};
+
+/// What a sink promises; shown to the user by `sidestream describe`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Delivery {
+    /// A replay may write a record again.
+    AtLeastOnce,
+    /// The effect is keyed by (topic, partition, start offset): the same range again has the same effect.
+    StableRange,
+    /// The sink stores offsets with the data; [`Sink::open`] returns them.
+    SinkOffsets,
+}
+
+/// Offsets `start` (inclusive) to `end` (exclusive) of one partition, published together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlushRange {
+    pub partition: TopicPartition,
+    pub start: Offset,
+    pub end: Offset,
+}
+
+/// Where to go on reading; wins over the consumer group's offset. Partitions that are not named keep the group's.
+pub type Resume = BTreeMap<TopicPartition, Offset>;
+
+/// The answer to [`Sink::write`].
+#[derive(Debug, Default)]
+pub struct Written {
+    /// The last offset (exclusive) at which a range may end: a pure function of records and configuration.
+    pub cut: Option<Offset>,
+    /// Bytes that have left memory since the last call (uploaded parts): the host gives their budget back.
+    pub spilled_bytes: u64,
+    /// Records that the sink drops on purpose.
+    pub filtered: usize,
+    /// Rows that the sink cannot take; the others of the batch are written.
+    pub rejected: Vec<Rejection>,
+}
+
+/// What [`Sink::flush`] staged: a token of this process that [`Sink::commit`] makes visible.
+pub struct Committable(Box<dyn Any + Send + Sync>);
+
+impl Committable {
+    pub fn new(token: impl Any + Send + Sync) -> Self {
+        Self(Box::new(token))
+    }
+
+    /// The token, for the sink that made it.
+    pub fn get<T: Any>(&self) -> Option<&T> {
+        self.0.downcast_ref()
+    }
+}
+
+impl fmt::Debug for Committable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Committable")
+    }
+}
+
+/// Cuts by the wall clock: at each `every_ms` counted from `phase_ms` after 1970-01-01 UTC (negative: before).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CutSchedule {
+    pub every_ms: i64,
+    pub phase_ms: i64,
+}
+
+impl CutSchedule {
+    /// The first cut after `now_ms` (epoch milliseconds).
+    pub fn next_after(&self, now_ms: i64) -> i64 {
+        let every = self.every_ms.max(1);
+        ((now_ms - self.phase_ms).div_euclid(every) + 1) * every + self.phase_ms
+    }
+}
+
+/// Writes batches to a system outside Kafka. One instance per task; calls for one task do not overlap, except that
+/// `write` for later offsets may run while `flush` or `commit` of an earlier range does.
+///
+/// Acknowledgement is cumulative: offsets are committed only after `flush` and `commit` of their range succeeded.
+#[async_trait]
+pub trait Sink: Send + Sync + 'static {
+    /// The form of the values that `write` gets.
+    fn needs(&self) -> Needs;
+
+    fn delivery(&self) -> Delivery;
+
+    /// Cuts that the clock forces, if any.
+    fn schedule(&self) -> Option<CutSchedule> {
+        None
+    }
+
+    /// Partitions were added; may do I/O. Nothing of them is written before this returns.
+    async fn open(&self, partitions: &[TopicPartition]) -> Result<Resume>;
+
+    /// Takes records; may buffer. Offsets ascend within a partition.
+    async fn write(&self, batch: Batch) -> Result<Written>;
+
+    /// Stages everything in `ranges`, nothing beyond. `end` is a cut of `write`, or the end of what was written.
+    /// A repeated call with the same ranges stages the same.
+    async fn flush(&self, ranges: &[FlushRange]) -> Result<Committable>;
+
+    /// Makes what was staged visible. Can be repeated with the same token.
+    async fn commit(&self, staged: &Committable) -> Result<()>;
+
+    /// Partitions were taken away, or the task stops: drops what was not flushed of them.
+    async fn close(&self, revoked: &[TopicPartition]) -> Result<()>;
+}
