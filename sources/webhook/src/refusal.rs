@@ -1,0 +1,90 @@
+//! Answers to requests that are not accepted, as REST Proxy words them: `{"error_code":N,"message":"…"}`.
+
+use std::borrow::Cow;
+
+use axum::body::Body;
+use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::Response;
+use serde::Serialize;
+
+/// The type of every answer.
+pub const ANSWER_TYPE: HeaderValue = HeaderValue::from_static("application/vnd.kafka.v2+json");
+
+/// REST Proxy's codes, where they differ from the HTTP status.
+pub mod code {
+    pub const NOT_AUTHENTICATED: i32 = 40101;
+    pub const NOT_AUTHORIZED: i32 = 40301;
+    pub const TOPIC_NOT_FOUND: i32 = 40401;
+    pub const PARTITION_NOT_FOUND: i32 = 40402;
+    pub const JSON_CONVERSION: i32 = 42203;
+    pub const KAFKA: i32 = 50002;
+    pub const KAFKA_RETRIABLE: i32 = 50003;
+}
+
+/// Why a request is not accepted. The message never holds a key or a value of a record.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub status: StatusCode,
+    pub code: i32,
+    pub message: Cow<'static, str>,
+    header: Option<(HeaderName, HeaderValue)>,
+}
+
+impl Refusal {
+    pub fn new(status: StatusCode, code: i32, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, code, message: message.into(), header: None }
+    }
+
+    /// The HTTP status alone: `HTTP 415 Unsupported Media Type`, and after it `why`, if there is more to say.
+    pub fn http(status: StatusCode, why: &str) -> Self {
+        let (number, separator) = (status.as_u16(), if why.is_empty() { "" } else { ": " });
+        let reason = status.canonical_reason().unwrap_or_default();
+        Self::new(status, number.into(), format!("HTTP {number} {reason}{separator}{why}"))
+    }
+
+    pub fn method(allowed: &'static str) -> Self {
+        let refusal = Self::http(StatusCode::METHOD_NOT_ALLOWED, "");
+        Self { header: Some((ALLOW, HeaderValue::from_static(allowed))), ..refusal }
+    }
+
+    /// The request may be right, but now is not the time.
+    pub fn later(why: &str) -> Self {
+        let refusal = Self::http(StatusCode::SERVICE_UNAVAILABLE, why);
+        Self { header: Some((RETRY_AFTER, HeaderValue::from_static("1"))), ..refusal }
+    }
+
+    /// The body is a JSON object, but not a produce request.
+    pub fn unprocessable(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, 422, message)
+    }
+
+    /// The body, or a part of it, is not the JSON that it has to be.
+    pub fn conversion(what: impl std::fmt::Display, byte: usize) -> Self {
+        let message = format!("Conversion of JSON to Object failed: {what} at byte {byte} of the body");
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, code::JSON_CONVERSION, message)
+    }
+
+    pub fn into_response(self) -> Response {
+        #[derive(Serialize)]
+        struct ErrorMessage<'a> {
+            error_code: i32,
+            message: &'a str,
+        }
+        let mut response =
+            json_response(self.status, &ErrorMessage { error_code: self.code, message: &self.message });
+        if let Some((name, value)) = self.header {
+            response.headers_mut().insert(name, value);
+        }
+        response
+    }
+}
+
+/// A response with a JSON body of [`ANSWER_TYPE`].
+pub fn json_response(status: StatusCode, body: &impl Serialize) -> Response {
+    // Plain structs and strings always serialize.
+    let mut response = Response::new(Body::from(serde_json::to_vec(body).unwrap_or_default()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, ANSWER_TYPE);
+    response
+}
