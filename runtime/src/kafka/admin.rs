@@ -1,0 +1,146 @@
+//! Topics: which there are, and those that `topics:` declares.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use connector_core::{ConfigMap, ConnectError, Result, TopicDirectory};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication, NewPartitions,
+};
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::RDKafkaErrorCode;
+use tokio::runtime::Handle;
+
+use super::client::{self, Context, Role};
+use super::kafka_error;
+use crate::config::{TopicSpec, WorkerConfig};
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Asks and changes the cluster; keeps the list of topics.
+#[derive(Clone)]
+pub struct Admin {
+    client: Arc<AdminClient<Context>>,
+    topics: Arc<RwLock<BTreeMap<String, u32>>>,
+}
+
+impl Admin {
+    pub fn new(worker: &WorkerConfig, handle: &Handle) -> Result<Self> {
+        let settings = client::settings(worker, Role::Admin, &ConfigMap::new(), handle)?;
+        let mut config = settings.config;
+        config.set_log_level(RDKafkaLogLevel::Warning);
+        let client = config
+            .create_with_context(settings.context)
+            .map_err(|e| kafka_error("the Kafka admin client cannot be created", &e).no_retry())?;
+        Ok(Self { client: Arc::new(client), topics: Arc::default() })
+    }
+
+    /// Asks the cluster for its topics.
+    pub async fn refresh(&self) -> Result<()> {
+        let this = self.clone();
+        tokio::task::spawn_blocking(move || {
+            let metadata = this
+                .client
+                .inner()
+                .fetch_metadata(None, TIMEOUT)
+                .map_err(|e| kafka_error("asking Kafka for its topics failed", &e))?;
+            let topics = metadata.topics().iter().filter(|t| t.error().is_none());
+            let topics = topics.map(|t| (t.name().to_owned(), t.partitions().len() as u32)).collect();
+            *this.topics.write().unwrap_or_else(PoisonError::into_inner) = topics;
+            Ok(())
+        })
+        .await
+        .map_err(|e| ConnectError::internal("task", "asking Kafka for its topics broke off").caused_by(e))?
+    }
+
+    /// Creates the topic, or brings it up to what is declared: partitions are added, never removed.
+    pub async fn ensure(&self, spec: &TopicSpec) -> Result<()> {
+        match self.partitions(&spec.name) {
+            None => self.create(spec).await,
+            Some(now) => self.update(spec, now).await,
+        }
+    }
+
+    async fn create(&self, spec: &TopicSpec) -> Result<()> {
+        let replication = TopicReplication::Fixed(spec.replication_factor);
+        let mut topic = NewTopic::new(&spec.name, spec.partitions, replication);
+        for (key, value) in &spec.config {
+            topic = topic.set(key, value);
+        }
+        let doing = format!("creating topic `{}` failed", spec.name);
+        let results = self.client.create_topics([&topic], &options()).await;
+        match results.map_err(|e| kafka_error(&doing, &e))?.into_iter().next() {
+            Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) | None => {}
+            Some(Err((_, code))) => {
+                return Err(kafka_error(&doing, &rdkafka::error::KafkaError::AdminOp(code)));
+            }
+            Some(Ok(_)) => tracing::info!(topic = spec.name, partitions = spec.partitions, "topic created"),
+        }
+        let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
+        topics.insert(spec.name.clone(), u32::try_from(spec.partitions).unwrap_or(1));
+        Ok(())
+    }
+
+    async fn update(&self, spec: &TopicSpec, now: u32) -> Result<()> {
+        let wanted = u32::try_from(spec.partitions).unwrap_or(1);
+        if wanted < now {
+            tracing::warn!(
+                topic = spec.name,
+                "the topic has {now} partitions and {wanted} are declared: Kafka cannot remove partitions, it stays"
+            );
+        }
+        if wanted > now {
+            let doing = format!("adding partitions to topic `{}` failed", spec.name);
+            let more = NewPartitions::new(&spec.name, wanted as usize);
+            let results =
+                self.client.create_partitions([&more], &options()).await.map_err(|e| kafka_error(&doing, &e))?;
+            if let Some(Err((_, code))) = results.into_iter().next() {
+                return Err(kafka_error(&doing, &rdkafka::error::KafkaError::AdminOp(code)));
+            }
+            tracing::info!(topic = spec.name, "partitions raised from {now} to {wanted}");
+        }
+        self.check_config(spec).await
+    }
+
+    /// A setting that differs is reported; an existing topic's settings belong to whoever made it.
+    async fn check_config(&self, spec: &TopicSpec) -> Result<()> {
+        if spec.config.is_empty() {
+            return Ok(());
+        }
+        let which = ResourceSpecifier::Topic(&spec.name);
+        let Ok(results) = self.client.describe_configs([&which], &options()).await else { return Ok(()) };
+        let Some(Ok(resource)) = results.into_iter().next() else { return Ok(()) };
+        let differing: Vec<String> = spec
+            .config
+            .iter()
+            .filter_map(|(key, wanted)| {
+                let now = resource.get(key)?.value.as_deref().unwrap_or_default();
+                (now != wanted).then(|| format!("{key} is {now}, declared {wanted}"))
+            })
+            .collect();
+        if differing.is_empty() {
+            return Ok(());
+        }
+        tracing::warn!(
+            topic = spec.name,
+            "settings differ and are left as they are: {}; change them with kafka-configs",
+            differing.join("; ")
+        );
+        Ok(())
+    }
+}
+
+impl TopicDirectory for Admin {
+    fn partitions(&self, topic: &str) -> Option<u32> {
+        self.topics.read().unwrap_or_else(PoisonError::into_inner).get(topic).copied()
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.topics.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+}
+
+fn options() -> AdminOptions {
+    AdminOptions::new().operation_timeout(Some(TIMEOUT)).request_timeout(Some(TIMEOUT))
+}

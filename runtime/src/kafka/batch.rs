@@ -1,0 +1,311 @@
+//! Many messages at a time from librdkafka's queue into Arrow arrays.
+//!
+//! `poll()` per message costs half of the rate, so this file calls `rd_kafka_consume_batch_queue`. It is one of the
+//! three places with `unsafe`; each pointer is used only while librdkafka guarantees it.
+#![allow(unsafe_code)]
+
+use std::collections::HashMap;
+use std::ffi::{CStr, CString, c_char, c_void};
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::{
+    ArrayRef, BinaryBuilder, Int64Array, Int64Builder, ListBuilder, RecordBatch, StringBuilder, StructBuilder,
+    TimestampMillisecondArray, TimestampMillisecondBuilder,
+};
+use arrow::datatypes::{DataType, Fields};
+use connector_core::envelope::{EnvelopeBuilder, Form, headers_type};
+use connector_core::{Result, TopicPartition};
+use rdkafka::bindings as native;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::types::RDKafkaRespErr;
+
+/// One queue for the messages of all partitions of a consumer; events stay on the consumer's own queue.
+pub struct MessageQueue<C: ConsumerContext + 'static> {
+    queue: NonNull<native::rd_kafka_queue_t>,
+    messages: Vec<*mut native::rd_kafka_message_t>,
+    topics: HashMap<usize, Arc<str>>,
+    /// librdkafka's queue must go before its client.
+    consumer: Arc<BaseConsumer<C>>,
+}
+
+// SAFETY: librdkafka's queues may be used from any thread; `messages` is empty between calls.
+unsafe impl<C: ConsumerContext + 'static> Send for MessageQueue<C> {}
+
+/// What came from one partition, in offset order.
+pub struct Fetched {
+    pub partition: TopicPartition,
+    pub records: RecordBatch,
+    pub last_offset: i64,
+    /// Offset after the last record of the partition, as the broker last said; negative when unknown.
+    pub high_watermark: i64,
+    /// Keys, values and headers, in bytes.
+    pub bytes: usize,
+}
+
+/// An error that librdkafka put between the messages.
+pub struct FetchError {
+    pub partition: TopicPartition,
+    pub code: RDKafkaRespErr,
+}
+
+impl<C: ConsumerContext + 'static> MessageQueue<C> {
+    /// `max_messages` bounds one call of [`Self::fetch`]. `None` when librdkafka has no memory left.
+    pub fn new(consumer: Arc<BaseConsumer<C>>, max_messages: usize) -> Option<Self> {
+        // SAFETY: the client lives as long as `consumer`.
+        let queue = NonNull::new(unsafe { native::rd_kafka_queue_new(consumer.client().native_ptr()) })?;
+        Some(Self { queue, messages: Vec::with_capacity(max_messages), topics: HashMap::new(), consumer })
+    }
+
+    /// Sends the messages of a partition here from now on. Call it when the partition is assigned.
+    pub fn take_partition(&self, partition: &TopicPartition) {
+        let Ok(topic) = CString::new(&*partition.topic) else { return };
+        // SAFETY: client and both queues are alive; the partition's queue is reference counted and given back.
+        unsafe {
+            let client = self.consumer.client().native_ptr();
+            let source = native::rd_kafka_queue_get_partition(client, topic.as_ptr(), partition.partition);
+            if !source.is_null() {
+                native::rd_kafka_queue_forward(source, self.queue.as_ptr());
+                native::rd_kafka_queue_destroy(source);
+            }
+        }
+    }
+
+    /// Waits up to `timeout` for messages (at most `max`), and builds one batch a partition.
+    pub fn fetch(&mut self, timeout: Duration, max: usize) -> Result<(Vec<Fetched>, Vec<FetchError>)> {
+        let max = max.clamp(1, self.messages.capacity());
+        let millis = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: the buffer has room for `max` pointers; librdkafka says how many it wrote.
+        let count = unsafe {
+            let count =
+                native::rd_kafka_consume_batch_queue(self.queue.as_ptr(), millis, self.messages.as_mut_ptr(), max);
+            let count = usize::try_from(count).unwrap_or(0);
+            self.messages.set_len(count);
+            count
+        };
+        if count == 0 {
+            return Ok((Vec::new(), Vec::new()));
+        }
+        let _destroy = DestroyOnDrop(&mut self.messages);
+        let messages = &*_destroy.0;
+        // How much each partition has, so that no builder grows twice.
+        let mut parts: Vec<Part> = Vec::new();
+        let mut errors = Vec::new();
+        let mut owner = Vec::with_capacity(count);
+        for &message in messages.iter() {
+            // SAFETY: the message is ours until `_destroy` runs.
+            let m = unsafe { &*message };
+            // Messages of one partition come in runs, so the one of the message before is tried first.
+            let same = |p: &Part| p.topic_handle == m.rkt as usize && p.partition == m.partition;
+            let at = match owner.last().copied().filter(|&at: &usize| same(&parts[at])) {
+                Some(at) => at,
+                None => parts.iter().position(same).unwrap_or_else(|| {
+                    parts.push(Part::new(m.rkt as usize, m.partition));
+                    parts.len() - 1
+                }),
+            };
+            if m.err == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
+                parts[at].count += 1;
+                parts[at].key_bytes += m.key_len;
+                parts[at].value_bytes += m.len;
+            } else {
+                let topic = topic_name(&mut self.topics, m.rkt);
+                errors.push(FetchError { partition: TopicPartition::new(topic, m.partition), code: m.err });
+            }
+            owner.push(at);
+        }
+        let mut columns: Vec<Columns> = parts.iter().map(Columns::with_room_for).collect();
+        for (&message, &at) in messages.iter().zip(&owner) {
+            // SAFETY: as above.
+            if unsafe { (*message).err } == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
+                columns[at].push(message);
+            }
+        }
+        let client = self.consumer.client().native_ptr();
+        let mut fetched = Vec::with_capacity(parts.len());
+        for (part, columns) in parts.iter().zip(columns).filter(|(p, _)| p.count > 0) {
+            let topic = topic_name(&mut self.topics, part.topic_handle as *mut native::rd_kafka_topic_t);
+            let (last_offset, bytes) = (columns.last_offset, columns.bytes);
+            fetched.push(Fetched {
+                high_watermark: high_watermark(client, &topic, part.partition),
+                partition: TopicPartition::new(topic, part.partition),
+                records: columns.finish()?,
+                last_offset,
+                bytes,
+            });
+        }
+        Ok((fetched, errors))
+    }
+}
+
+/// The end of a partition as known from the last fetch; no request is made.
+fn high_watermark(client: *mut native::rd_kafka_t, topic: &str, partition: i32) -> i64 {
+    let Ok(topic) = CString::new(topic) else { return -1 };
+    let (mut low, mut high) = (-1, -1);
+    // SAFETY: the caller's client is alive and the out-pointers are ours.
+    unsafe { native::rd_kafka_get_watermark_offsets(client, topic.as_ptr(), partition, &mut low, &mut high) };
+    high
+}
+
+impl<C: ConsumerContext + 'static> Drop for MessageQueue<C> {
+    fn drop(&mut self) {
+        // SAFETY: our only reference to the queue; the client is still alive.
+        unsafe { native::rd_kafka_queue_destroy(self.queue.as_ptr()) }
+    }
+}
+
+/// Gives the messages back to librdkafka on every way out.
+struct DestroyOnDrop<'a>(&'a mut Vec<*mut native::rd_kafka_message_t>);
+
+impl Drop for DestroyOnDrop<'_> {
+    fn drop(&mut self) {
+        for message in self.0.drain(..) {
+            // SAFETY: each message came from `rd_kafka_consume_batch_queue` and is destroyed once.
+            unsafe { native::rd_kafka_message_destroy(message) }
+        }
+    }
+}
+
+fn topic_name(names: &mut HashMap<usize, Arc<str>>, topic: *mut native::rd_kafka_topic_t) -> Arc<str> {
+    // SAFETY: librdkafka keeps a topic handle alive as long as its client once a message of it was seen.
+    let name = || unsafe { CStr::from_ptr(native::rd_kafka_topic_name(topic)) }.to_string_lossy();
+    if let Some(known) = names.get(&(topic as usize))
+        && **known == *name()
+    {
+        return known.clone();
+    }
+    let name: Arc<str> = name().into();
+    names.insert(topic as usize, name.clone());
+    name
+}
+
+struct Part {
+    topic_handle: usize,
+    partition: i32,
+    count: usize,
+    key_bytes: usize,
+    value_bytes: usize,
+}
+
+impl Part {
+    fn new(topic_handle: usize, partition: i32) -> Self {
+        Self { topic_handle, partition, count: 0, key_bytes: 0, value_bytes: 0 }
+    }
+}
+
+struct Columns {
+    offsets: Int64Builder,
+    timestamps: TimestampMillisecondBuilder,
+    keys: BinaryBuilder,
+    values: BinaryBuilder,
+    headers: Option<ListBuilder<StructBuilder>>,
+    rows: usize,
+    last_offset: i64,
+    bytes: usize,
+}
+
+impl Columns {
+    fn with_room_for(part: &Part) -> Self {
+        Self {
+            offsets: Int64Builder::with_capacity(part.count),
+            timestamps: TimestampMillisecondArray::builder(part.count),
+            keys: BinaryBuilder::with_capacity(part.count, part.key_bytes),
+            values: BinaryBuilder::with_capacity(part.count, part.value_bytes),
+            headers: None,
+            rows: 0,
+            last_offset: -1,
+            bytes: 0,
+        }
+    }
+
+    fn push(&mut self, message: *mut native::rd_kafka_message_t) {
+        // SAFETY: the caller owns the message for the length of this call; payload and key live as long.
+        let m = unsafe { &*message };
+        self.offsets.append_value(m.offset);
+        let mut kind = native::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+        // SAFETY: as above.
+        let timestamp = unsafe { native::rd_kafka_message_timestamp(message, &mut kind) };
+        self.timestamps.append_option((timestamp >= 0).then_some(timestamp));
+        self.keys.append_option(bytes_at(m.key, m.key_len));
+        self.values.append_option(bytes_at(m.payload, m.len));
+        self.bytes += m.key_len + m.len;
+        self.push_headers(message);
+        self.rows += 1;
+        self.last_offset = m.offset;
+    }
+
+    fn push_headers(&mut self, message: *mut native::rd_kafka_message_t) {
+        let mut list = std::ptr::null_mut();
+        // SAFETY: `list` is set when the call succeeds and lives as long as the message.
+        let found = unsafe { native::rd_kafka_message_headers(message, &mut list) }
+            == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR;
+        if !found {
+            if let Some(headers) = &mut self.headers {
+                headers.append(true);
+            }
+            return;
+        }
+        let rows = self.rows;
+        let headers = self.headers.get_or_insert_with(|| {
+            let mut builder = new_headers();
+            (0..rows).for_each(|_| builder.append(true));
+            builder
+        });
+        for at in 0.. {
+            let (mut name, mut value, mut size): (*const c_char, *const c_void, usize) =
+                (std::ptr::null(), std::ptr::null(), 0);
+            // SAFETY: `list` is alive; the out-pointers are set when the call succeeds.
+            let name = unsafe {
+                if native::rd_kafka_header_get_all(list, at, &mut name, &mut value, &mut size)
+                    != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR
+                {
+                    break;
+                }
+                CStr::from_ptr(name).to_string_lossy()
+            };
+            self.bytes += name.len() + size;
+            let entry = headers.values();
+            if let Some(names) = entry.field_builder::<StringBuilder>(0) {
+                names.append_value(name);
+            }
+            if let Some(values) = entry.field_builder::<BinaryBuilder>(1) {
+                values.append_option(bytes_at(value, size));
+            }
+            entry.append(true);
+        }
+        headers.append(true);
+    }
+
+    fn finish(mut self) -> Result<RecordBatch> {
+        let offsets: Int64Array = self.offsets.finish();
+        let mut batch = EnvelopeBuilder::new()
+            .offsets(offsets)
+            .timestamps(self.timestamps.finish())
+            .key(Form::Bytes, Arc::new(self.keys.finish()))
+            .value(Form::Bytes, Arc::new(self.values.finish()));
+        if let Some(mut headers) = self.headers {
+            let headers: ArrayRef = Arc::new(headers.finish());
+            batch = batch.headers(headers);
+        }
+        batch.build()
+    }
+}
+
+fn new_headers() -> ListBuilder<StructBuilder> {
+    let item = match headers_type() {
+        DataType::List(item) => item,
+        _ => unreachable!("headers are a list"),
+    };
+    let fields = match item.data_type() {
+        DataType::Struct(fields) => fields.clone(),
+        _ => Fields::empty(),
+    };
+    ListBuilder::new(StructBuilder::from_fields(fields, 0)).with_field(item)
+}
+
+/// `None` for null, which Kafka tells from empty.
+fn bytes_at<'a>(start: *const c_void, len: usize) -> Option<&'a [u8]> {
+    // SAFETY: librdkafka gives a valid range or null; the caller uses it only while the message lives.
+    (!start.is_null()).then(|| unsafe { std::slice::from_raw_parts(start.cast(), len) })
+}

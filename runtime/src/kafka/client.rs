@@ -1,0 +1,224 @@
+//! librdkafka's configuration from Connect's: Java's names translated, Java-only keys left out.
+
+use std::error::Error;
+use std::sync::Arc;
+
+use connector_core::{ConfigMap, ConnectError, Result};
+use rdkafka::client::OAuthToken;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::KafkaError;
+use rdkafka::{ClientContext, Statistics};
+use tokio::runtime::Handle;
+
+use super::auth::{self, IamSigner};
+use crate::config::WorkerConfig;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    Consumer,
+    Producer,
+    Admin,
+}
+
+/// Java client keys without a counterpart in librdkafka; what they tune does not exist there, or is always on.
+pub const JAVA_ONLY: &[&str] = &[
+    "key.serializer",
+    "value.serializer",
+    "key.deserializer",
+    "value.deserializer",
+    "max.poll.records",
+    "max.block.ms",
+    "partitioner.class",
+    "partitioner.ignore.keys",
+    "interceptor.classes",
+    "metric.reporters",
+    "metrics.num.samples",
+    "metrics.recording.level",
+    "metrics.sample.window.ms",
+    "send.buffer.bytes",
+    "receive.buffer.bytes",
+    "security.providers",
+    "ssl.protocol",
+    "ssl.provider",
+    "ssl.enabled.protocols",
+    "ssl.keymanager.algorithm",
+    "ssl.trustmanager.algorithm",
+    "ssl.secure.random.implementation",
+    "ssl.keystore.type",
+    "ssl.truststore.type",
+    "ssl.truststore.password",
+    "default.api.timeout.ms",
+    "exclude.internal.topics",
+    "metadata.recovery.strategy",
+    "sasl.login.class",
+    "sasl.login.refresh.window.factor",
+    "sasl.login.refresh.window.jitter",
+    "sasl.login.refresh.min.period.seconds",
+    "sasl.login.refresh.buffer.seconds",
+    "group.protocol",
+    "group.remote.assignor",
+];
+
+/// The context of all clients: librdkafka's log lines, and tokens for MSK IAM.
+#[derive(Clone, Default)]
+pub struct Context {
+    signer: Option<Arc<IamSigner>>,
+}
+
+impl ClientContext for Context {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        match level {
+            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
+                tracing::warn!(target: "librdkafka", facility, "{message}");
+            }
+            RDKafkaLogLevel::Warning => tracing::info!(target: "librdkafka", facility, "{message}"),
+            _ => tracing::debug!(target: "librdkafka", facility, "{message}"),
+        }
+    }
+
+    fn stats(&self, _: Statistics) {}
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(target: "librdkafka", "{error}: {reason}");
+    }
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> std::result::Result<OAuthToken, Box<dyn Error>> {
+        self.signer.as_ref().ok_or("OAUTHBEARER needs sasl.mechanism=AWS_MSK_IAM here")?.token()
+    }
+}
+
+impl ConsumerContext for Context {}
+
+/// What one client is made from.
+pub struct ClientSettings {
+    pub config: ClientConfig,
+    pub context: Context,
+    /// Keys that were accepted and have no effect.
+    pub ignored: Vec<String>,
+}
+
+/// The worker's client keys, its `consumer.` / `producer.` / `admin.` keys, then the connector's `….override.` keys.
+pub fn settings(
+    worker: &WorkerConfig,
+    role: Role,
+    overrides: &ConfigMap,
+    handle: &Handle,
+) -> Result<ClientSettings> {
+    let mut map = worker.client.clone();
+    let of_role = match role {
+        Role::Consumer => &worker.consumer,
+        Role::Producer => &worker.producer,
+        Role::Admin => &worker.admin,
+    };
+    map.extend(of_role.clone());
+    map.extend(overrides.clone());
+    let bootstrap = worker.bootstrap_servers.clone().unwrap_or_default();
+    map.entry("bootstrap.servers".to_owned()).or_insert(bootstrap);
+    let signer = auth::translate(&mut map, handle)?;
+    let ignored = translate(&mut map, role)?;
+    let mut config = ClientConfig::new();
+    for (key, value) in &map {
+        config.set(key, value);
+    }
+    Ok(ClientSettings { config, context: Context { signer }, ignored })
+}
+
+/// Java's key names and values to librdkafka's; returns what has no effect.
+fn translate(map: &mut ConfigMap, role: Role) -> Result<Vec<String>> {
+    let mut ignored: Vec<String> = JAVA_ONLY.iter().filter(|k| map.remove(**k).is_some()).map(|k| (*k).to_owned()).collect();
+    if role != Role::Producer && map.remove("request.timeout.ms").is_some() {
+        ignored.push("request.timeout.ms".to_owned());
+    }
+    if let Some(ms) = map.remove("fetch.max.wait.ms") {
+        map.insert("fetch.wait.max.ms".to_owned(), ms);
+    }
+    if let Some(bytes) = map.remove("buffer.memory") {
+        let bytes: u64 = bytes.trim().parse().map_err(|_| {
+            ConnectError::user("kafka.config", "producer.buffer.memory is not a whole number of bytes")
+        })?;
+        map.insert("queue.buffering.max.kbytes".to_owned(), (bytes / 1024).max(1).to_string());
+    }
+    if let Some(algorithm) = map.get_mut("ssl.endpoint.identification.algorithm")
+        && algorithm.trim().is_empty()
+    {
+        "none".clone_into(algorithm);
+    }
+    if let Some(classes) = map.get_mut("partition.assignment.strategy") {
+        *classes = classes
+            .split(',')
+            .map(|class| match class.trim().rsplit('.').next() {
+                Some("CooperativeStickyAssignor") => "cooperative-sticky",
+                Some("RangeAssignor") => "range",
+                Some("RoundRobinAssignor" | "StickyAssignor") => "roundrobin",
+                _ => class.trim(),
+            })
+            .collect::<Vec<_>>()
+            .join(",");
+    }
+    truststore(map, &mut ignored)?;
+    Ok(ignored)
+}
+
+/// librdkafka reads PEM and PKCS#12, not Java key stores.
+fn truststore(map: &mut ConfigMap, ignored: &mut Vec<String>) -> Result<()> {
+    if let Some(path) = map.remove("ssl.truststore.location") {
+        if [".pem", ".crt", ".cer"].iter().any(|end| path.ends_with(end)) {
+            map.insert("ssl.ca.location".to_owned(), path);
+        } else {
+            // MSK's documentation has users copy Java's own store, which holds the public authorities.
+            tracing::warn!(
+                "ssl.truststore.location names a Java key store, which is not read: the system's authorities are \
+                 used; for a private one set ssl.ca.location to its certificate in PEM form"
+            );
+            ignored.push("ssl.truststore.location".to_owned());
+        }
+    }
+    if let Some(pem) = map.remove("ssl.truststore.certificates") {
+        map.insert("ssl.ca.pem".to_owned(), pem);
+    }
+    if map.get("ssl.keystore.location").is_some_and(|path| path.ends_with(".jks")) {
+        return Err(ConnectError::user("kafka.keystore", "ssl.keystore.location names a Java key store (.jks)").hint(
+            "convert it: keytool -importkeystore -srckeystore x.jks -destkeystore x.p12 -deststoretype PKCS12",
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(pairs: &[(&str, &str)]) -> ConfigMap {
+        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+    }
+
+    #[test]
+    fn java_names_become_those_of_librdkafka_and_java_only_keys_are_listed() {
+        let mut map = config(&[
+            ("fetch.max.wait.ms", "100"),
+            ("buffer.memory", "33554432"),
+            ("max.poll.records", "500"),
+            ("ssl.endpoint.identification.algorithm", ""),
+            ("partition.assignment.strategy", "org.apache.kafka.clients.consumer.CooperativeStickyAssignor"),
+            ("client.dns.lookup", "use_all_dns_ips"),
+        ]);
+        assert_eq!(translate(&mut map, Role::Consumer).unwrap(), ["max.poll.records"]);
+        assert_eq!(map["fetch.wait.max.ms"], "100");
+        assert_eq!(map["queue.buffering.max.kbytes"], "32768");
+        assert_eq!(map["ssl.endpoint.identification.algorithm"], "none");
+        assert_eq!(map["partition.assignment.strategy"], "cooperative-sticky");
+        assert_eq!(map["client.dns.lookup"], "use_all_dns_ips");
+    }
+
+    #[test]
+    fn a_pem_truststore_is_the_authority_and_a_java_keystore_is_refused() {
+        let mut map = config(&[("ssl.truststore.location", "/x/ca.pem")]);
+        translate(&mut map, Role::Admin).unwrap();
+        assert_eq!(map["ssl.ca.location"], "/x/ca.pem");
+        let mut map = config(&[("ssl.keystore.location", "/x/client.jks")]);
+        assert!(translate(&mut map, Role::Admin).unwrap_err().hint.contains("PKCS12"));
+    }
+}

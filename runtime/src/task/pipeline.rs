@@ -1,0 +1,203 @@
+//! Converter and transforms between the ends of a task. What each stage is given is decided once, at the start.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::DataType;
+use connector_core::envelope::{self, VALUE};
+use connector_core::{
+    ConnectError, Envelope, Form, Meta, Needs, Offset, Rejection, Result, Run, TopicPartition, Transform,
+};
+
+use crate::convert::Converter;
+
+/// Where a value stands between two stages.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Held {
+    /// As Kafka had it.
+    Raw,
+    Decoded,
+}
+
+enum Step {
+    Decode(Needs),
+    Encode,
+    Transform { name: String, transform: Arc<dyn Transform> },
+}
+
+/// The stages of a task in order.
+pub struct Pipeline {
+    steps: Vec<Step>,
+    converter: Arc<dyn Converter>,
+    key_converter: Option<Arc<dyn Converter>>,
+}
+
+/// What came out of a batch; `filtered` counts records that a transform dropped.
+#[derive(Default)]
+pub struct Processed {
+    pub runs: Vec<Run>,
+    /// With the record's offset.
+    pub rejected: Vec<(Option<Offset>, Rejection)>,
+    pub filtered: usize,
+}
+
+impl Pipeline {
+    /// From Kafka's bytes to what the sink needs.
+    pub fn to_sink(
+        converter: Arc<dyn Converter>,
+        transforms: Vec<(String, Arc<dyn Transform>)>,
+        needs: &Needs,
+    ) -> Self {
+        let (mut steps, mut held) = (Vec::new(), Held::Raw);
+        for (name, transform) in transforms {
+            give(&mut steps, &mut held, &transform.needs());
+            steps.push(Step::Transform { name, transform });
+        }
+        give(&mut steps, &mut held, needs);
+        Self { steps, converter, key_converter: None }
+    }
+
+    /// From a source's values to Kafka's bytes.
+    pub fn to_kafka(
+        key_converter: Arc<dyn Converter>,
+        converter: Arc<dyn Converter>,
+        transforms: Vec<(String, Arc<dyn Transform>)>,
+    ) -> Self {
+        let (mut steps, mut held) = (Vec::new(), Held::Decoded);
+        for (name, transform) in transforms {
+            give(&mut steps, &mut held, &transform.needs());
+            steps.push(Step::Transform { name, transform });
+        }
+        if held == Held::Decoded {
+            steps.push(Step::Encode);
+        }
+        Self { steps, converter, key_converter: Some(key_converter) }
+    }
+
+    pub async fn process(&self, run: Run, partition: &TopicPartition) -> Result<Processed> {
+        let mut done = Processed { runs: vec![run], ..Processed::default() };
+        for step in &self.steps {
+            let mut next = Vec::with_capacity(done.runs.len());
+            for run in std::mem::take(&mut done.runs) {
+                if run.records.num_rows() == 0 {
+                    continue;
+                }
+                let input = run.records.clone();
+                let out = match step {
+                    Step::Decode(needs) => self.converter.decode(as_bytes(run.records)?, VALUE, needs).await?,
+                    Step::Encode => self.converter.encode(run.records, VALUE).await?,
+                    Step::Transform { name, transform } => {
+                        let topic = run.topic.clone().unwrap_or_else(|| partition.topic.clone());
+                        let meta = Meta { partition: TopicPartition::new(topic, partition.partition) };
+                        let records = if needs_columns(transform.as_ref()) && is_document(&run.records) {
+                            let decoded =
+                                self.converter.decode(as_bytes(run.records)?, VALUE, &transform.needs()).await?;
+                            reject(&mut done, &input, decoded.rejected);
+                            decoded.runs
+                        } else {
+                            vec![Run::new(run.records)]
+                        };
+                        let mut all = connector_core::Transformed::default();
+                        for part in records {
+                            let before = part.records.clone();
+                            let out = transform
+                                .apply(part.records, &meta)
+                                .map_err(|e| e.at(format!("transform `{name}`")))?;
+                            let kept: usize = out.runs.iter().map(|r| r.records.num_rows()).sum();
+                            done.filtered += before.num_rows().saturating_sub(kept + out.rejected.len());
+                            let named = out.rejected.into_iter().map(|mut r| {
+                                r.error = r.error.at(format!("transform `{name}`"));
+                                r
+                            });
+                            reject(&mut done, &before, named.collect());
+                            all.runs.extend(out.runs);
+                        }
+                        all
+                    }
+                };
+                reject(&mut done, &input, out.rejected);
+                next.extend(out.runs.into_iter().map(|mut out| {
+                    out.topic = out.topic.or_else(|| run.topic.clone());
+                    out.partition = out.partition.or(run.partition);
+                    out
+                }));
+            }
+            done.runs = next;
+        }
+        if let Some(keys) = &self.key_converter {
+            self.encode_keys(keys.as_ref(), &mut done).await?;
+        }
+        Ok(done)
+    }
+
+    async fn encode_keys(&self, keys: &dyn Converter, done: &mut Processed) -> Result<()> {
+        let mut next = Vec::with_capacity(done.runs.len());
+        for run in std::mem::take(&mut done.runs) {
+            match Envelope::of(&run.records)?.key() {
+                None => next.push(run),
+                Some(_) => {
+                    let input = run.records.clone();
+                    let out = keys.encode(run.records, envelope::KEY).await?;
+                    reject(done, &input, out.rejected);
+                    let (topic, partition) = (run.topic, run.partition);
+                    next.extend(out.runs.into_iter().map(|r| Run {
+                        topic: topic.clone(),
+                        partition,
+                        records: r.records,
+                    }));
+                }
+            }
+        }
+        done.runs = next;
+        Ok(())
+    }
+}
+
+/// Adds the step that brings a value into the form that the next stage needs.
+fn give(steps: &mut Vec<Step>, held: &mut Held, needs: &Needs) {
+    match (needs, *held) {
+        (Needs::Bytes, Held::Decoded) => {
+            steps.push(Step::Encode);
+            *held = Held::Raw;
+        }
+        (Needs::Document | Needs::Columns(_), Held::Raw) => {
+            steps.push(Step::Decode(needs.clone()));
+            *held = Held::Decoded;
+        }
+        // Typed data is what a stage that asks for documents takes too; a document before a stage that needs columns
+        // is decoded there, because a source may yield both.
+        _ => {}
+    }
+}
+
+fn needs_columns(transform: &dyn Transform) -> bool {
+    matches!(transform.needs(), Needs::Columns(_))
+}
+
+fn is_document(records: &RecordBatch) -> bool {
+    Envelope::of(records).is_ok_and(|e| e.value_form() == Form::Document)
+}
+
+/// A document's text as the bytes that a converter reads.
+fn as_bytes(records: RecordBatch) -> Result<RecordBatch> {
+    let value = Envelope::of(&records)?.value();
+    match value.data_type() {
+        DataType::Utf8 => {
+            let bytes = arrow::array::BinaryArray::from(value.as_string::<i32>().clone());
+            envelope::with_column(&records, Form::Bytes.field(VALUE, DataType::Binary), Arc::new(bytes))
+        }
+        DataType::Binary => Ok(records),
+        other => Err(ConnectError::internal("pipeline", format!("a converter was given values of type {other}"))),
+    }
+}
+
+fn reject(done: &mut Processed, input: &RecordBatch, rejected: Vec<Rejection>) {
+    if rejected.is_empty() {
+        return;
+    }
+    let offsets = Envelope::of(input).ok().and_then(|e| e.offsets().cloned());
+    done.rejected.extend(rejected.into_iter().map(|rejection| {
+        let offset = offsets.as_ref().filter(|o| rejection.row < o.len()).map(|o| o.value(rejection.row));
+        (offset, rejection)
+    }));
+}

@@ -1,0 +1,337 @@
+//! A sink task: Kafka → converter → transforms → sink, and back: flush → commit → offsets.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use arrow::array::Int64Array;
+use connector_core::{
+    Batch, ConnectError, Envelope, FlushRange, Rejection, Result, Run, Sink, Stage, TopicPartition,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::budget::MemoryBudget;
+use super::flush::Ledger;
+use super::pipeline::Pipeline;
+use super::retry;
+use super::status::{Counters, State, TaskStatus};
+use crate::config::Tolerance;
+use crate::kafka::consumer::{CommitOutcome, Committed, ConsumerHandle, Fetched, Membership};
+
+/// Memory in use beyond which a task publishes what it has, though no range is full; in percent of the budget.
+const PRESSURE_PERCENT: usize = 85;
+/// How often the clock and the memory are looked at.
+const TICK: Duration = Duration::from_millis(250);
+
+/// What a sink task is made of.
+pub struct SinkTask {
+    pub sink: Arc<dyn Sink>,
+    pub pipeline: Pipeline,
+    pub tolerance: Tolerance,
+    pub flush_on_stop: bool,
+    pub status: Arc<TaskStatus>,
+    pub budget: MemoryBudget,
+    pub stop: CancellationToken,
+    /// For the last publish after `stop`.
+    pub drain_timeout: Duration,
+    /// Topics to read; changes when topics that match a pattern come or go.
+    pub topics: tokio::sync::watch::Receiver<Vec<String>>,
+}
+
+type Publishing = Pin<Box<dyn Future<Output = Result<CommitOutcome>> + Send>>;
+
+/// The state of a running task.
+struct Running {
+    task: SinkTask,
+    consumer: ConsumerHandle,
+    ledgers: BTreeMap<TopicPartition, Ledger>,
+    publishing: Option<Publishing>,
+    next_cut_ms: Option<i64>,
+    force: bool,
+    /// Looks in a row at which memory was short.
+    pressed: usize,
+    /// Ends retries of the publish cycle when the drain time is over.
+    give_up: CancellationToken,
+}
+
+impl SinkTask {
+    /// Runs until `stop` or an error that retrying does not mend.
+    pub async fn run(self, consumer: ConsumerHandle) -> Result<()> {
+        let next_cut_ms = self.sink.schedule().map(|s| s.next_after(now_ms()));
+        let mut running = Running {
+            task: self,
+            consumer,
+            ledgers: BTreeMap::new(),
+            publishing: None,
+            next_cut_ms,
+            force: false,
+            pressed: 0,
+            give_up: CancellationToken::new(),
+        };
+        let outcome = running.consume().await;
+        let drained = match outcome {
+            Ok(()) => running.drain().await,
+            Err(error) => {
+                running.abandon().await;
+                // A step that was being retried when the worker stopped is no failure of the task.
+                if error.is_retriable() && running.task.stop.is_cancelled() { Ok(()) } else { Err(error) }
+            }
+        };
+        running.consumer.close().await;
+        drained
+    }
+}
+
+impl Running {
+    async fn consume(&mut self) -> Result<()> {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        self.task.status.set(State::Running, "");
+        loop {
+            self.start_publishing();
+            tokio::select! {
+                biased;
+                () = self.task.stop.cancelled() => return Ok(()),
+                event = self.consumer.membership.recv() => match event {
+                    Some(event) => self.membership(event).await?,
+                    None => return Err(ConnectError::internal("consumer", "the consumer's thread ended")),
+                },
+                outcome = wait_for(&mut self.publishing) => self.published(outcome?),
+                fetched = self.consumer.batches.recv() => match fetched {
+                    Some(fetched) => self.take(fetched).await?,
+                    None => return Err(ConnectError::internal("consumer", "the consumer's thread ended")),
+                },
+                _ = tick.tick() => self.look_at_clock_and_memory(),
+                changed = self.task.topics.changed() => if changed.is_ok() {
+                    let topics = self.task.topics.borrow_and_update().clone();
+                    self.consumer.subscribe(&topics)?;
+                },
+            }
+        }
+    }
+
+    async fn membership(&mut self, event: Membership) -> Result<()> {
+        match event {
+            Membership::Assigned { partitions, epoch } => {
+                for tp in &partitions {
+                    self.ledgers.insert(tp.clone(), Ledger::new(tp.clone(), epoch));
+                }
+                let (status, stop) = (&self.task.status, &self.task.stop);
+                let resume = retry::with_backoff(status, stop, || self.task.sink.open(&partitions)).await?;
+                let at = partitions.iter().map(|tp| (tp.clone(), resume.get(tp).copied())).collect();
+                self.consumer.resume(at).await
+            }
+            Membership::Revoked { partitions, lost, done } => {
+                if !lost {
+                    self.finish_publishing().await?;
+                }
+                self.forget(&partitions).await;
+                drop(done);
+                Ok(())
+            }
+            Membership::Trouble(error) => {
+                let (connector, task) = (&self.task.status.connector, self.task.status.task);
+                tracing::warn!(connector, task, "{error}");
+                self.task.status.remark(error.to_string());
+                Ok(())
+            }
+            Membership::Failed(error) => Err(error),
+        }
+    }
+
+    /// Drops what was not published of these partitions; their next owner reads it again.
+    async fn forget(&mut self, partitions: &[TopicPartition]) {
+        if let Err(error) = self.task.sink.close(partitions).await {
+            tracing::warn!(connector = self.task.status.connector, "closing partitions failed: {error}");
+        }
+        for tp in partitions {
+            self.ledgers.remove(tp);
+            self.task.status.forget_partition(tp);
+        }
+    }
+
+    async fn take(&mut self, fetched: Fetched) -> Result<()> {
+        let Fetched { epoch, mut batch, last_offset, high_watermark } = fetched;
+        let tp = batch.partition.clone();
+        let Some(ledger) = self.ledgers.get_mut(&tp).filter(|l| l.epoch == epoch) else { return Ok(()) };
+        let Some(offsets) = Envelope::of(&batch.records)?.offsets() else {
+            return Err(ConnectError::internal("consumer", "a batch from Kafka has no offsets"));
+        };
+        let skip = ledger.read(offsets, batch.permit.take());
+        let records = batch.records.slice(skip, batch.records.num_rows() - skip);
+        if records.num_rows() == 0 {
+            return Ok(());
+        }
+        Counters::add(&self.task.status.counters.read, records.num_rows());
+        if high_watermark >= 0 {
+            self.task.status.set_lag(&tp, (high_watermark - last_offset - 1).max(0));
+        }
+        self.write(&tp, records).await
+    }
+
+    async fn write(&mut self, tp: &TopicPartition, records: arrow::array::RecordBatch) -> Result<()> {
+        let counters = &self.task.status.counters;
+        let processed = self.task.pipeline.process(Run::new(records), tp).await.map_err(|e| e.at(tp))?;
+        Counters::add(&counters.filtered, processed.filtered);
+        for (offset, rejection) in processed.rejected {
+            self.reject(tp, offset, rejection)?;
+        }
+        for run in processed.runs {
+            if let Some(topic) = run.topic.filter(|topic| **topic != *tp.topic) {
+                let message = format!("{tp}: a transform sends records to topic `{topic}`");
+                return Err(ConnectError::user("sink.topic", message)
+                    .hint("a sink writes records under the topic that they were read from; drop the router"));
+            }
+            let offsets = offsets_of(&run.records)?;
+            let (status, stop) = (&self.task.status, &self.task.stop);
+            let written = retry::with_backoff(status, stop, || {
+                self.task.sink.write(Batch::new(tp.clone(), run.records.clone()))
+            })
+            .await
+            .map_err(|e| e.at(tp))?;
+            Counters::add(&counters.filtered, written.filtered);
+            for rejection in written.rejected {
+                let offset = offsets.values().get(rejection.row).copied();
+                self.reject(tp, offset, rejection)?;
+            }
+            if let Some(ledger) = self.ledgers.get_mut(tp) {
+                ledger.wrote(offsets, written.cut, written.spilled_bytes);
+            }
+        }
+        Ok(())
+    }
+
+    /// Skips the record, or fails the task, as `errors.tolerance` says. What a sink itself refuses is never skipped
+    /// without a dead letter queue, as in Connect: the record would be gone without a trace.
+    fn reject(&self, tp: &TopicPartition, offset: Option<i64>, rejection: Rejection) -> Result<()> {
+        let tolerated = self.task.tolerance == Tolerance::All && rejection.stage != Stage::TaskPut;
+        if tolerated {
+            Counters::add(&self.task.status.counters.rejected, 1);
+            return Ok(());
+        }
+        let place = offset.map_or_else(|| tp.to_string(), |offset| format!("{tp} offset {offset}"));
+        let mut error = rejection.error.no_retry().at(place);
+        if error.hint.is_empty() && rejection.stage != Stage::TaskPut {
+            error = error.hint("errors.tolerance: all skips such records");
+        }
+        Err(error)
+    }
+
+    fn start_publishing(&mut self) {
+        if self.publishing.is_some() {
+            return;
+        }
+        let force = std::mem::take(&mut self.force);
+        let ranges: Vec<FlushRange> = self.ledgers.values_mut().filter_map(|l| l.due(force)).collect();
+        if ranges.is_empty() {
+            return;
+        }
+        let (sink, committer) = (self.task.sink.clone(), self.consumer.committer());
+        let (status, give_up) = (self.task.status.clone(), self.give_up.clone());
+        self.publishing = Some(Box::pin(async move {
+            let staged = retry::with_backoff(&status, &give_up, || sink.flush(&ranges)).await?;
+            retry::with_backoff(&status, &give_up, || sink.commit(&staged)).await?;
+            let offsets: Committed =
+                ranges.iter().map(|r| (r.partition.clone(), (r.end, String::new()))).collect();
+            retry::with_backoff(&status, &give_up, || committer.commit(offsets.clone())).await
+        }));
+    }
+
+    fn published(&mut self, outcome: CommitOutcome) {
+        self.publishing = None;
+        if outcome == CommitOutcome::Fenced {
+            // The data is there and the same again under the same name; its offsets are the next owner's.
+            tracing::warn!(
+                connector = self.task.status.connector,
+                task = self.task.status.task,
+                "the group has moved on before the offsets were committed; the records will be read again"
+            );
+        }
+        let delivered: usize = self.ledgers.values_mut().map(Ledger::published).sum();
+        let counters = &self.task.status.counters;
+        Counters::add(&counters.delivered, delivered);
+        Counters::add(&counters.commits, 1);
+        counters.last_flush_ms.store(now_ms(), Ordering::Relaxed);
+    }
+
+    /// Waits for the cycle in flight, then publishes what is due besides.
+    async fn finish_publishing(&mut self) -> Result<()> {
+        loop {
+            self.start_publishing();
+            match self.publishing.as_mut() {
+                Some(publishing) => {
+                    let outcome = publishing.await?;
+                    self.published(outcome);
+                }
+                None => return Ok(()),
+            }
+        }
+    }
+
+    fn look_at_clock_and_memory(&mut self) {
+        let now = now_ms();
+        if self.next_cut_ms.is_some_and(|at| at <= now) {
+            self.next_cut_ms = self.task.sink.schedule().map(|s| s.next_after(now));
+            self.force = true;
+        }
+        let budget = &self.task.budget;
+        if budget.used_bytes() * 100 <= budget.total_bytes() * PRESSURE_PERCENT {
+            self.pressed = 0;
+            return;
+        }
+        // Whoever holds much goes first; if that does not help within a second, everybody does.
+        self.pressed += 1;
+        let held_bytes = self.ledgers.values().map(Ledger::held_kib).sum::<usize>() * 1024;
+        let much = held_bytes * 8 > budget.total_bytes();
+        if (much || self.pressed > 4) && self.ledgers.values().any(Ledger::is_open) {
+            self.force = true;
+        }
+    }
+
+    /// After `stop`: publishes what is due and gives the partitions back.
+    async fn drain(&mut self) -> Result<()> {
+        self.force = self.task.flush_on_stop;
+        let limit = self.task.drain_timeout;
+        let give_up = self.give_up.clone();
+        let finished = tokio::time::timeout(limit, self.finish_publishing()).await;
+        give_up.cancel();
+        let partitions: Vec<TopicPartition> = self.ledgers.keys().cloned().collect();
+        self.publishing = None;
+        self.forget(&partitions).await;
+        finished.unwrap_or_else(|_| {
+            let message = format!("the last publish did not end within {} ms", limit.as_millis());
+            Err(ConnectError::external("stop.timeout", message)
+                .hint("its records will be read again; raise task.shutdown.graceful.timeout.ms"))
+        })
+    }
+
+    /// After a failure: nothing more is published.
+    async fn abandon(&mut self) {
+        self.give_up.cancel();
+        self.publishing = None;
+        let partitions: Vec<TopicPartition> = self.ledgers.keys().cloned().collect();
+        self.forget(&partitions).await;
+    }
+}
+
+async fn wait_for(publishing: &mut Option<Publishing>) -> Result<CommitOutcome> {
+    match publishing {
+        Some(publishing) => publishing.await,
+        None => std::future::pending().await,
+    }
+}
+
+fn offsets_of(records: &arrow::array::RecordBatch) -> Result<Int64Array> {
+    Envelope::of(records)?.offsets().cloned().ok_or_else(|| {
+        ConnectError::internal("transform", "a transform dropped the `offset` column")
+            .hint("keep the envelope columns that are not changed")
+    })
+}
+
+/// Epoch milliseconds.
+pub fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

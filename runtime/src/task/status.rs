@@ -1,0 +1,133 @@
+//! What each task is doing, for people, probes and metrics.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use chrono::{DateTime, Utc};
+use connector_core::{Kind, TopicPartition};
+use serde::Serialize;
+
+/// Connect's task states.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum State {
+    Unassigned,
+    Running,
+    Failed,
+}
+
+/// State, why, and since when.
+#[derive(Clone, Debug, Serialize)]
+pub struct Condition {
+    pub state: State,
+    /// Empty when all is well.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    pub since: DateTime<Utc>,
+}
+
+/// Counts since the task started. Every record read is delivered, filtered, rejected, or still on its way.
+#[derive(Debug, Default)]
+pub struct Counters {
+    pub read: AtomicU64,
+    pub delivered: AtomicU64,
+    pub filtered: AtomicU64,
+    pub rejected: AtomicU64,
+    pub retries: AtomicU64,
+    pub commits: AtomicU64,
+    /// Epoch milliseconds of the last publish; 0 when there was none.
+    pub last_flush_ms: AtomicI64,
+}
+
+impl Counters {
+    pub fn add(counter: &AtomicU64, n: usize) {
+        counter.fetch_add(n as u64, Ordering::Relaxed);
+    }
+}
+
+/// One task, shared by the task itself and whoever asks.
+#[derive(Debug)]
+pub struct TaskStatus {
+    pub connector: String,
+    pub task: usize,
+    pub kind: Kind,
+    /// The plugin's short name.
+    pub plugin: String,
+    condition: Mutex<Condition>,
+    pub counters: Counters,
+    /// Records behind the end of each partition of this task.
+    lag: Mutex<BTreeMap<TopicPartition, i64>>,
+}
+
+impl TaskStatus {
+    pub fn condition(&self) -> Condition {
+        self.condition.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Sets the state; `since` changes only with it.
+    pub fn set(&self, state: State, reason: impl Into<String>) {
+        let mut condition = self.condition.lock().unwrap_or_else(PoisonError::into_inner);
+        if condition.state != state {
+            condition.since = Utc::now();
+        }
+        condition.state = state;
+        condition.reason = reason.into();
+    }
+
+    /// Sets the reason of a running task: what it waits for. Empty: nothing.
+    pub fn remark(&self, reason: impl Into<String>) {
+        let mut condition = self.condition.lock().unwrap_or_else(PoisonError::into_inner);
+        if condition.state != State::Failed {
+            condition.reason = reason.into();
+        }
+    }
+
+    pub fn set_lag(&self, partition: &TopicPartition, records: i64) {
+        let mut lag = self.lag.lock().unwrap_or_else(PoisonError::into_inner);
+        match lag.get_mut(partition) {
+            Some(known) => *known = records,
+            None => drop(lag.insert(partition.clone(), records)),
+        }
+    }
+
+    pub fn forget_partition(&self, partition: &TopicPartition) {
+        self.lag.lock().unwrap_or_else(PoisonError::into_inner).remove(partition);
+    }
+
+    pub fn lag(&self) -> BTreeMap<TopicPartition, i64> {
+        self.lag.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// All tasks of a worker.
+#[derive(Clone, Debug, Default)]
+pub struct StatusBoard {
+    tasks: Arc<RwLock<BTreeMap<(String, usize), Arc<TaskStatus>>>>,
+}
+
+impl StatusBoard {
+    pub fn register(&self, connector: &str, task: usize, kind: Kind, plugin: &str) -> Arc<TaskStatus> {
+        let status = Arc::new(TaskStatus {
+            connector: connector.to_owned(),
+            task,
+            kind,
+            plugin: plugin.to_owned(),
+            condition: Mutex::new(Condition {
+                state: State::Unassigned,
+                reason: "starting".to_owned(),
+                since: Utc::now(),
+            }),
+            counters: Counters::default(),
+            lag: Mutex::default(),
+        });
+        let mut tasks = self.tasks.write().unwrap_or_else(PoisonError::into_inner);
+        tasks.insert((connector.to_owned(), task), status.clone());
+        status
+    }
+
+    /// All tasks, by connector and number.
+    pub fn tasks(&self) -> Vec<Arc<TaskStatus>> {
+        self.tasks.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+}
