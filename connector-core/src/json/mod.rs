@@ -1,0 +1,18 @@
+//! JSON texts: checking and compacting ([`scan()`], [`compact`]), typed columns from them ([`decode()`]) and back
+//! ([`Encoder`]). None of it quotes a value in an error.
+
+mod charset;
+mod connect;
+mod cursor;
+mod decode;
+mod encode;
+mod error;
+mod instant;
+mod scan;
+
+pub use connect::{DATE, DECIMAL, NAME, REQUIRED, TIME, TIMESTAMP};
+pub use decode::{Decoded, decode};
+pub use encode::{DecimalFormat, Encoder, write_string};
+pub use error::{JsonError, JsonErrorKind};
+pub use instant::parse_timestamp;
+pub use scan::{Scanned, compact, scan, scan_str};
