@@ -1,0 +1,180 @@
+//! Topics, records and committed offsets, seen from outside.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+
+use super::block_on;
+
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+#[derive(Clone, Debug)]
+pub struct Kafka {
+    /// `host:port`
+    pub brokers: String,
+}
+
+/// A record to produce, or one that was read.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Record {
+    pub topic: String,
+    /// `None` lets the producer choose; set in what was read.
+    pub partition: Option<i32>,
+    /// Set in what was read; ignored by `produce`.
+    pub offset: i64,
+    /// Milliseconds since 1970; `None`: now.
+    pub timestamp: Option<i64>,
+    pub key: Option<Vec<u8>>,
+    /// `None` is a tombstone.
+    pub value: Option<Vec<u8>>,
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
+}
+
+impl Record {
+    pub fn new(topic: &str, value: impl Into<Vec<u8>>) -> Self {
+        Self { topic: topic.to_owned(), value: Some(value.into()), ..Self::default() }
+    }
+
+    #[must_use]
+    pub fn key(self, key: impl Into<Vec<u8>>) -> Self {
+        Self { key: Some(key.into()), ..self }
+    }
+
+    #[must_use]
+    pub fn partition(self, partition: i32) -> Self {
+        Self { partition: Some(partition), ..self }
+    }
+}
+
+impl Kafka {
+    fn config(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.brokers);
+        config
+    }
+
+    pub fn create_topic(&self, name: &str, partitions: i32) {
+        self.create_topics([(name, partitions)]);
+    }
+
+    /// Creates topics of one replica. Records with old timestamps stay: retention is off.
+    pub fn create_topics<'a>(&self, topics: impl IntoIterator<Item = (&'a str, i32)>) {
+        let admin: AdminClient<DefaultClientContext> = self.config().create().unwrap();
+        let topics: Vec<_> = topics
+            .into_iter()
+            .map(|(name, partitions)| {
+                NewTopic::new(name, partitions, TopicReplication::Fixed(1)).set("retention.ms", "-1")
+            })
+            .collect();
+        let options = AdminOptions::new().operation_timeout(Some(TIMEOUT));
+        for created in block_on(admin.create_topics(&topics, &options)).unwrap() {
+            created.unwrap_or_else(|(topic, error)| panic!("cannot create topic {topic}: {error}"));
+        }
+    }
+
+    /// Writes the records in their order; all are acknowledged when this returns.
+    pub fn produce(&self, records: impl IntoIterator<Item = Record>) {
+        let producer: FutureProducer = self.config().set("linger.ms", "5").create().unwrap();
+        let mut sent = Vec::new();
+        for record in records {
+            let mut headers = OwnedHeaders::new();
+            for (key, value) in &record.headers {
+                headers = headers.insert(Header { key, value: value.as_ref() });
+            }
+            let mut next = FutureRecord::<[u8], [u8]>::to(&record.topic);
+            (next.partition, next.timestamp) = (record.partition, record.timestamp);
+            (next.key, next.payload) = (record.key.as_deref(), record.value.as_deref());
+            next.headers = (!record.headers.is_empty()).then_some(headers);
+            loop {
+                match producer.send_result(next) {
+                    Ok(delivery) => break sent.push(delivery),
+                    Err((_, again)) => {
+                        // The queue is full.
+                        producer.flush(TIMEOUT).unwrap();
+                        next = again;
+                    }
+                }
+            }
+        }
+        for delivery in sent {
+            block_on(delivery)
+                .unwrap()
+                .unwrap_or_else(|(error, _)| panic!("a record was not written: {error}"));
+        }
+    }
+
+    /// The offsets that a group has committed for a topic, by partition; partitions without one are left out.
+    pub fn committed(&self, group: &str, topic: &str) -> BTreeMap<i32, i64> {
+        let consumer: BaseConsumer = self.config().set("group.id", group).create().unwrap();
+        let mut wanted = TopicPartitionList::new();
+        for partition in partitions(&consumer, topic) {
+            wanted.add_partition(topic, partition);
+        }
+        let committed = consumer.committed_offsets(wanted, TIMEOUT).unwrap();
+        let offset = |offset| if let Offset::Offset(offset) = offset { Some(offset) } else { None };
+        committed.elements().iter().filter_map(|e| Some((e.partition(), offset(e.offset())?))).collect()
+    }
+
+    /// All records that a topic holds now, partition by partition in the order of their offsets.
+    pub fn read(&self, topic: &str) -> Vec<Record> {
+        let consumer: BaseConsumer = self.config().set("group.id", "test-reader").create().unwrap();
+        let mut records = Vec::new();
+        for partition in partitions(&consumer, topic) {
+            let (start, end) = consumer.fetch_watermarks(topic, partition, TIMEOUT).unwrap();
+            if start == end {
+                continue;
+            }
+            let mut from = TopicPartitionList::new();
+            from.add_partition_offset(topic, partition, Offset::Offset(start)).unwrap();
+            consumer.assign(&from).unwrap();
+            // The position moves over transaction markers too, which are no records.
+            while position(&consumer, topic, partition) < end {
+                if let Some(message) = consumer.poll(Duration::from_secs(1)) {
+                    records.push(record(&message.unwrap()));
+                }
+            }
+        }
+        records
+    }
+}
+
+fn position(consumer: &BaseConsumer, topic: &str, partition: i32) -> i64 {
+    let position = consumer.position().unwrap();
+    match position.find_partition(topic, partition).map(|e| e.offset()) {
+        Some(Offset::Offset(next)) => next,
+        _ => -1,
+    }
+}
+
+fn partitions(consumer: &BaseConsumer, topic: &str) -> Vec<i32> {
+    let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT).unwrap();
+    let mut ids: Vec<i32> = metadata
+        .topics()
+        .iter()
+        .flat_map(|topic| topic.partitions())
+        .map(|partition| partition.id())
+        .collect();
+    ids.sort_unstable();
+    ids
+}
+
+fn record(message: &impl Message) -> Record {
+    let headers = message
+        .headers()
+        .map(|headers| headers.iter().map(|h| (h.key.to_owned(), h.value.map(<[u8]>::to_vec))).collect());
+    Record {
+        topic: message.topic().to_owned(),
+        partition: Some(message.partition()),
+        offset: message.offset(),
+        timestamp: message.timestamp().to_millis(),
+        key: message.key().map(<[u8]>::to_vec),
+        value: message.payload().map(<[u8]>::to_vec),
+        headers: headers.unwrap_or_default(),
+    }
+}

@@ -1,0 +1,188 @@
+//! The program as users run it: a process, its files, its log and its HTTP answers.
+
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::Duration;
+
+use serde::Deserialize;
+use tempfile::TempDir;
+
+use super::{block_on, wait_until};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_sidestream");
+
+/// `sidestream run` in a directory of its own. Dropping it kills it.
+pub struct Sidestream {
+    child: Child,
+    log: PathBuf,
+    /// Where it serves `/health`: `http://127.0.0.1:port`.
+    pub url: String,
+    /// Its working directory, which holds its files.
+    pub dir: TempDir,
+}
+
+/// One line of `GET /health/tasks`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Task {
+    pub connector: String,
+    pub task: usize,
+    pub kind: String,
+    pub plugin: String,
+    /// `RUNNING`, `FAILED` or `UNASSIGNED`
+    pub state: String,
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// Runs the program to its end, in `dir`: `sidestream(dir, &["validate", "x.yaml"], &[])`.
+pub fn sidestream(dir: &Path, arguments: &[&str], env: &[(&str, &str)]) -> Output {
+    command(dir, env).args(arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+/// Only what a test says is in the environment: no credentials or proxies of whoever runs the tests.
+fn command(dir: &Path, env: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.current_dir(dir).env_clear().envs(env.iter().copied());
+    for name in ["PATH", "HOME", "RUST_LOG"] {
+        command.envs(std::env::var(name).map(|value| (name, value)));
+    }
+    command
+}
+
+impl Sidestream {
+    /// Starts it with these files (name, text) and waits until it is healthy. A worker file with a free port of
+    /// `listeners` is added, and with the test's `bootstrap.servers` unless one of the files has that key.
+    pub fn start(files: &[(&str, &str)], env: &[(&str, &str)]) -> Self {
+        let mut started = Self::spawn(files, env);
+        started.wait_healthy();
+        started
+    }
+
+    /// As `start`, without waiting.
+    pub fn spawn(files: &[(&str, &str)], env: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let url = format!("http://127.0.0.1:{port}");
+        let mut worker = format!("worker:\n  listeners: {url}\n");
+        if !files.iter().any(|(_, text)| text.contains("bootstrap.servers")) {
+            let kafka = super::variable("SIDESTREAM_TEST_KAFKA");
+            worker.push_str(&format!("  bootstrap.servers: {kafka}\n"));
+        }
+        let files: Vec<_> = files.iter().copied().chain([("test-worker.yaml", worker.as_str())]).collect();
+        for (name, text) in &files {
+            fs::write(dir.path().join(name), text).unwrap();
+        }
+        let log = dir.path().join("sidestream.log");
+        let out = File::create(&log).unwrap();
+        let child = command(dir.path(), env)
+            .arg("run")
+            .args(files.iter().map(|(name, _)| name))
+            .stdin(Stdio::null())
+            .stdout(out.try_clone().unwrap())
+            .stderr(out)
+            .spawn()
+            .unwrap();
+        Self { child, log, url, dir }
+    }
+
+    /// A second process with the same directory and files, after the first has ended.
+    pub fn restart(mut self, env: &[(&str, &str)]) -> Self {
+        assert!(self.child.try_wait().unwrap().is_some(), "stop or kill it before it is started again");
+        let mut files: Vec<_> =
+            fs::read_dir(self.dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        let ends = ["yaml", "properties", "json"];
+        files.retain(|name| Path::new(name).extension().is_some_and(|end| ends.iter().any(|e| *e == end)));
+        let out = File::options().append(true).open(&self.log).unwrap();
+        let mut command = command(self.dir.path(), env);
+        command.arg("run").args(files).stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(out);
+        self.child = command.spawn().unwrap();
+        self.wait_healthy();
+        self
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Everything that it has logged or printed.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.log).unwrap()).into_owned()
+    }
+
+    fn wait_healthy(&mut self) {
+        wait_until(Duration::from_secs(60), "the worker answers GET /health with 200", || {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                panic!("the worker ended with {status} instead of getting healthy; its log:\n{}", self.log());
+            }
+            self.try_get("/health").filter(|(status, _)| *status == 200)
+        });
+    }
+
+    /// Status and body of a GET.
+    #[track_caller]
+    pub fn get(&self, path: &str) -> (u16, String) {
+        self.try_get(path)
+            .unwrap_or_else(|| panic!("GET {path}: no answer; the worker's log:\n{}", self.log()))
+    }
+
+    fn try_get(&self, path: &str) -> Option<(u16, String)> {
+        block_on(async {
+            let answer = reqwest::get(format!("{}{path}", self.url)).await.ok()?;
+            Some((answer.status().as_u16(), answer.text().await.ok()?))
+        })
+    }
+
+    pub fn tasks(&self) -> Vec<Task> {
+        serde_json::from_str(&self.get("/health/tasks").1).unwrap()
+    }
+
+    /// The tasks of one connector once there are some and all are in `state`.
+    #[track_caller]
+    pub fn wait_state(&self, connector: &str, state: &str, deadline: Duration) -> Vec<Task> {
+        wait_until(deadline, &format!("{connector} is {state}"), || {
+            let mut tasks = self.tasks();
+            tasks.retain(|task| task.connector == connector);
+            (!tasks.is_empty() && tasks.iter().all(|task| task.state == state)).then_some(tasks)
+        })
+    }
+
+    /// Sends SIGTERM and waits for the end.
+    #[track_caller]
+    pub fn stop(&mut self, deadline: Duration) -> ExitStatus {
+        let sent = Command::new("kill").args(["-TERM", &self.pid().to_string()]).status().unwrap();
+        assert!(sent.success(), "the worker was gone before SIGTERM; its log:\n{}", self.log());
+        self.wait_end(deadline)
+    }
+
+    /// Waits for an end that comes by itself.
+    #[track_caller]
+    pub fn wait_end(&mut self, deadline: Duration) -> ExitStatus {
+        wait_until(deadline, "the worker ends", || self.child.try_wait().unwrap())
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Sidestream {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("---- log of the worker ----\n{}", self.log());
+        }
+    }
+}
+
+/// A port that nothing listens on at this moment, below those from which the kernel takes them for connections.
+pub fn free_port() -> u16 {
+    let seed =
+        std::process::id().wrapping_mul(7919) + std::time::UNIX_EPOCH.elapsed().unwrap().subsec_micros();
+    let ports = (0..12_000).map(|n| 20_000 + ((seed.wrapping_add(n)) % 12_000) as u16);
+    ports.into_iter().find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
+}
