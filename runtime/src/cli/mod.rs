@@ -1,0 +1,152 @@
+//! The command line: one file a subcommand.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use connector_core::Component;
+
+use crate::config;
+use crate::plugin::registry::Registry;
+
+mod describe;
+mod plugins;
+mod run;
+mod schema;
+mod validate;
+
+/// Everything is as it should be.
+pub const OK: u8 = 0;
+/// The configuration is wrong, or names what there is not.
+pub const WRONG_CONFIG: u8 = 1;
+/// The work failed after the configuration was accepted.
+pub const FAILED: u8 = 3;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  all is well
+  1  the configuration is wrong; every error has been printed
+  2  the command line is wrong
+  3  the work failed after the configuration was accepted";
+
+/// A subcommand that the program adds to the runtime's own, and what it does.
+pub type Extra = (clap::Command, fn(&ArgMatches) -> ExitCode);
+
+/// What a program brings along.
+#[derive(Default)]
+pub struct App {
+    /// Its built-in plugins.
+    pub components: Vec<Component>,
+    pub extra_commands: Vec<Extra>,
+}
+
+/// Runs connectors that move data into and out of Kafka, as Kafka Connect does.
+#[derive(Debug, Parser)]
+#[command(name = "sidestream", version, after_help = EXIT_CODES, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the connectors of the files until SIGTERM or SIGINT, then publish what is due and stop.
+    Run(RunArgs),
+    /// Check files without touching the network; prints every error.
+    Validate(RunArgs),
+    /// List the plugins: name, kind, version, other names, where from.
+    Plugins(OutputArgs),
+    /// Show the keys of a plugin: types, defaults, what they do.
+    Describe(DescribeArgs),
+    /// Print the JSON schema of the YAML, for editors.
+    Schema(OutputArgs),
+}
+
+/// The files of `run` and `validate`.
+#[derive(Clone, Debug, Args)]
+pub struct RunArgs {
+    /// YAML with worker, topics and connectors, Connect's .properties files, or {"name", "config"} JSON documents.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub struct OutputArgs {
+    /// How results are printed.
+    #[arg(long, value_enum, default_value_t, value_name = "FORM")]
+    pub output: Output,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    #[default]
+    Human,
+    Json,
+}
+
+#[derive(Debug, Args)]
+struct DescribeArgs {
+    /// A short name (`s3-sink`) or a JVM class.
+    plugin: String,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Runs the program that the command line asks for.
+pub fn main(app: App) -> ExitCode {
+    let (extra, runs): (Vec<_>, Vec<_>) = app.extra_commands.into_iter().unzip();
+    let names: Vec<String> =
+        extra.iter().map(|command: &clap::Command| command.get_name().to_owned()).collect();
+    let matches = match Cli::command().subcommands(extra).try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) => error.exit(),
+    };
+    if let Some((name, arguments)) = matches.subcommand()
+        && let Some(run) = names.iter().position(|n| n == name).and_then(|at| runs.get(at))
+    {
+        return run(arguments);
+    }
+    let (registry, duplicates) = Registry::built_in(app.components);
+    for duplicate in duplicates {
+        eprintln!("warning: {duplicate}");
+    }
+    let code = match Cli::from_arg_matches(&matches) {
+        Ok(Cli { command }) => dispatch(command, registry),
+        Err(error) => error.exit(),
+    };
+    ExitCode::from(code)
+}
+
+fn dispatch(command: Command, registry: Registry) -> u8 {
+    match command {
+        Command::Run(args) => run::run(&args, &registry),
+        Command::Validate(args) => validate::run(&args, &registry),
+        Command::Plugins(args) => plugins::run(args.output, &registry),
+        Command::Describe(args) => describe::run(&args.plugin, args.output.output, &registry),
+        Command::Schema(_) => schema::run(&registry),
+    }
+}
+
+/// The process's environment, as configurations see it.
+pub fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Prints findings to standard error, as compilers do.
+pub fn print_diagnostics(diagnostics: &[config::Diagnostic]) {
+    for diagnostic in diagnostics {
+        eprintln!("{diagnostic}");
+    }
+}
+
+/// Prints a result to standard output; a closed pipe is no error.
+fn print(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stdout().lock(), "{}", text.trim_end_matches('\n'));
+}
+
+fn print_json(value: &impl serde::Serialize) {
+    print(&serde_json::to_string_pretty(value).unwrap_or_default());
+}

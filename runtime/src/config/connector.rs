@@ -1,0 +1,309 @@
+//! A connector: Connect's own keys, its plugins, its transforms.
+
+use std::fmt;
+
+use connector_core::config::{self, nearest};
+use connector_core::{Component, ConfigMap, Kind};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::converter::{self, ConverterUse, Side};
+use super::diagnostic::{Diagnostic, Report};
+use super::documents::Declared;
+use super::flatten::flatten;
+use super::framework;
+use super::node::Place;
+use super::placeholder::Providers;
+use super::settings::{SecretSet, Settings, owner};
+use super::transform::{self, TransformUse};
+use super::worker::{WorkerConfig, listed};
+use crate::plugin::registry::Registry;
+
+/// A connector, checked: its task can be made.
+#[derive(Clone)]
+pub struct ConnectorConfig {
+    pub name: String,
+    /// Where it is declared.
+    pub place: Place,
+    pub source: Option<PluginUse>,
+    pub sink: Option<PluginUse>,
+    pub transforms: Vec<TransformUse>,
+    pub tasks_max: usize,
+    /// What a sink reads; an empty list for a source.
+    pub topics: TopicSelection,
+    pub key_converter: ConverterUse,
+    pub value_converter: ConverterUse,
+    pub errors_tolerance: Tolerance,
+    pub flush_on_stop: bool,
+    pub consumer_overrides: ConfigMap,
+    pub producer_overrides: ConfigMap,
+    pub admin_overrides: ConfigMap,
+    /// For redaction of what leaves the process.
+    pub secrets: SecretSet,
+}
+
+impl fmt::Debug for ConnectorConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectorConfig").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// A source or a sink with its typed configuration.
+#[derive(Clone)]
+pub struct PluginUse {
+    pub component: Component,
+    /// Typed by the component's schema; may hold secrets.
+    pub config: Value,
+}
+
+impl fmt::Debug for PluginUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PluginUse").field("component", &self.component).finish_non_exhaustive()
+    }
+}
+
+/// The topics that a sink reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TopicSelection {
+    List(Vec<String>),
+    /// A Java regular expression that matches whole names.
+    Pattern(String),
+}
+
+impl TopicSelection {
+    /// Which of `names` are selected.
+    pub fn select<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+        let regex = match self {
+            Self::List(list) => {
+                return names.into_iter().filter(|name| list.iter().any(|topic| topic == name)).collect();
+            }
+            Self::Pattern(pattern) => super::settings::whole(pattern).ok(),
+        };
+        let matches = |name: &&str| regex.as_ref().is_some_and(|regex| regex.is_match(name).unwrap_or(false));
+        names.into_iter().filter(matches).collect()
+    }
+}
+
+/// What to do with a record that cannot be processed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Tolerance {
+    /// The task fails.
+    #[default]
+    None,
+    /// The record is skipped and counted.
+    All,
+}
+
+/// What to do with keys that nothing knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum UnknownKeys {
+    Error,
+    Warn,
+}
+
+impl UnknownKeys {
+    /// Reports an unknown key as the configuration wishes; `lenient` decides when it says nothing.
+    pub(super) fn report(
+        wish: Option<Self>,
+        lenient: bool,
+        settings: &Settings,
+        key: &str,
+        message: String,
+        hint: String,
+        report: &mut Report,
+    ) {
+        match wish.unwrap_or(if lenient { Self::Warn } else { Self::Error }) {
+            Self::Error => settings.error(key, message, hint, report),
+            Self::Warn => settings.warning(key, message, hint, report),
+        }
+    }
+}
+
+/// Where a plugin's class and keys are written.
+pub(super) struct PluginKeys<'a> {
+    pub class: &'a str,
+    pub class_key: &'a str,
+    /// In front of the plugin's own keys.
+    pub prefix: &'a str,
+    pub kinds: &'a [Kind],
+}
+
+/// Checks the plugins of one connector and remembers what unknown keys may have meant.
+pub(super) struct Checker<'a> {
+    registry: &'a Registry,
+    yaml: bool,
+    wish: Option<UnknownKeys>,
+    /// Per prefix: the class, the names of its keys, whether unknown ones are only warnings.
+    schemas: Vec<(String, String, Vec<String>, bool)>,
+}
+
+impl Checker<'_> {
+    /// Finds a plugin and checks its keys; problems are reported.
+    pub fn plugin(
+        &mut self,
+        keys: &PluginKeys<'_>,
+        settings: &mut Settings,
+        report: &mut Report,
+    ) -> Option<(Component, Option<Value>)> {
+        let prefix = keys.prefix;
+        let found = match self.registry.find(keys.class, keys.kinds) {
+            Ok(component) => component.clone(),
+            Err(error) => {
+                settings.know_all(prefix, report);
+                if settings.is_resolved(keys.class_key) {
+                    settings.error(keys.class_key, error.message, error.hint, report);
+                }
+                return None;
+            }
+        };
+        settings.know_schema(&found.schema, prefix, report);
+        let inert: Vec<&str> = found.inert_keys.iter().map(String::as_str).collect();
+        let own = config::keys(&found.schema);
+        for key in settings.under(prefix).into_keys() {
+            if listed(&inert, &key) && owner(&own, &key).is_none() {
+                settings.inert(&format!("{prefix}{key}"), report);
+            }
+        }
+        let names = own.iter().map(|key| key.name.to_owned()).collect();
+        let lenient = !self.yaml || keys.class != found.name;
+        self.schemas.push((prefix.to_owned(), found.name.clone(), names, lenient));
+
+        let map = settings.under(prefix);
+        // An unresolved placeholder is no value that `create` could judge.
+        let whole = map.keys().all(|key| settings.is_resolved(&format!("{prefix}{key}")));
+        let checked = found.check(&map).and_then(|value| match whole {
+            true => found.validate(&map).map(|()| value),
+            false => Ok(value),
+        });
+        match checked {
+            Ok(value) => Some((found, Some(value))),
+            Err(problems) => {
+                settings.problems(prefix, problems, report);
+                Some((found, None))
+            }
+        }
+    }
+
+    fn unknown(&self, settings: &Settings, source: bool, report: &mut Report) {
+        for key in settings.unknown() {
+            let (prefix, class, names, lenient) =
+                match self.schemas.iter().rev().find(|s| key.starts_with(&s.0)) {
+                    Some(schema) => schema,
+                    None => continue,
+                };
+            let name = key.strip_prefix(prefix.as_str()).unwrap_or(&key);
+            let own = names.iter().map(String::as_str);
+            let framework = framework::NAMES.iter().copied().filter(|_| !prefix.starts_with("transforms."));
+            let hint = match (name, nearest(name, own.chain(framework))) {
+                ("topics" | "topics.regex", _) if source => {
+                    "a source's own keys say where it writes".to_owned()
+                }
+                (_, Some(near)) => format!("did you mean `{prefix}{near}`?"),
+                _ => format!("`sidestream describe {class}` lists its keys"),
+            };
+            let message = format!("`{key}` is no key of {class}");
+            UnknownKeys::report(self.wish, *lenient, settings, &key, message, hint, report);
+        }
+    }
+}
+
+/// Reads one connector; `None` when something is wrong, which is then reported.
+pub(super) fn read(
+    declared: &Declared,
+    worker: Option<&WorkerConfig>,
+    registry: &Registry,
+    providers: &Providers<'_>,
+    report: &mut Report,
+) -> Option<ConnectorConfig> {
+    let name = declared.name.as_str();
+    if name.trim().is_empty() || name.chars().any(char::is_control) {
+        let message = "a connector's name is empty or holds control characters";
+        report.add(Diagnostic::error(&declared.place, message).hint("give it a name of visible characters"));
+    }
+    let flat = flatten(declared.node.entries(), report);
+    let mut settings = Settings::new(Some(name), &declared.place, flat, providers, report);
+    let common = settings.typed::<framework::ConnectorKeys>(report);
+    let wish = common.as_ref().and_then(|c| c.unknown_keys).or(worker.and_then(|w| w.unknown_keys));
+    let mut checker = Checker { registry, yaml: declared.yaml, wish, schemas: Vec::new() };
+    framework::check_name(&settings, report);
+
+    let (source, sink) = ends(&mut checker, &mut settings, report);
+    let is_sink = sink.is_some();
+    let topics = framework::topics(is_sink, &mut settings, report);
+    let transforms = transform::read(&mut checker, &mut settings, report);
+    let key_converter = converter::at_connector(Side::Key, &mut settings, worker, report);
+    let value_converter = converter::at_connector(Side::Value, &mut settings, worker, report);
+    framework::check(is_sink, &mut settings, report);
+    checker.unknown(&settings, source.is_some() && !is_sink, report);
+    let unusable = |end: &Option<(Component, Option<Value>)>| matches!(end, Some((_, None)));
+    let incomplete = unusable(&source) || unusable(&sink) || (source.is_none() && sink.is_none());
+    let secrets = settings.finish(report);
+    let common = common.filter(|_| !incomplete)?;
+    let plugin = |end: Option<(Component, Option<Value>)>| {
+        end.and_then(|(component, config)| Some(PluginUse { component, config: config? }))
+    };
+    Some(ConnectorConfig {
+        name: name.to_owned(),
+        place: declared.place.clone(),
+        source: plugin(source),
+        sink: plugin(sink),
+        transforms,
+        tasks_max: common.tasks_max,
+        topics,
+        key_converter,
+        value_converter,
+        errors_tolerance: common.errors_tolerance,
+        flush_on_stop: common.flush_on_stop,
+        consumer_overrides: common.consumer_override,
+        producer_overrides: common.producer_override,
+        admin_overrides: common.admin_override,
+        secrets,
+    })
+}
+
+type End = Option<(Component, Option<Value>)>;
+
+/// The source and the sink: `connector.class`, or `source:` and `sink:` blocks.
+fn ends(checker: &mut Checker<'_>, settings: &mut Settings, report: &mut Report) -> (End, End) {
+    let class = |settings: &Settings, key: &str| settings.get(key).map(|class| class.trim().to_owned());
+    let blocks = [("source.", "source.class", Kind::Source), ("sink.", "sink.class", Kind::Sink)];
+    let has_block = blocks.iter().any(|(_, key, _)| settings.get(key).is_some());
+    match class(settings, "connector.class") {
+        Some(_) if has_block => {
+            let hint = "keep `connector.class`, or the `source:` and `sink:` blocks";
+            let message = "`connector.class` stands beside a `source:` or `sink:` block";
+            settings.error("connector.class", message, hint, report);
+        }
+        Some(class) => {
+            let kinds = [Kind::Source, Kind::Sink];
+            let keys = PluginKeys { class: &class, class_key: "connector.class", prefix: "", kinds: &kinds };
+            let end = checker.plugin(&keys, settings, report);
+            return match end.as_ref().map(|(component, _)| component.kind()) {
+                Some(Kind::Source) => (end, None),
+                _ => (None, end),
+            };
+        }
+        None if !has_block => {
+            let hint = "write `connector.class: s3-sink`; `sidestream plugins` lists what there is";
+            settings.error("connector.class", "`connector.class` is missing", hint, report);
+        }
+        None => {}
+    }
+    let [source, sink] = blocks.map(|(prefix, class_key, kind)| {
+        let class = class(settings, class_key)?;
+        settings.know(class_key, false, report);
+        let keys = PluginKeys { class: &class, class_key, prefix, kinds: &[kind] };
+        checker.plugin(&keys, settings, report)
+    });
+    if settings.get("source.class").is_some() && settings.get("sink.class").is_some() {
+        let message =
+            "a connector with both a source and a sink is not supported yet: direct pipelines come later";
+        let hint = "write two connectors: one with only the source, which writes to a topic, and one with only the \
+                    sink, which reads that topic";
+        settings.error("source.class", message, hint, report);
+    }
+    (source, sink)
+}

@@ -1,0 +1,151 @@
+//! From files to a checked deployment: YAML, Java properties and JSON become one flat map a connector, which the
+//! plugins' own schemas check. All errors of all files are told at once.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+mod connector;
+mod converter;
+mod diagnostic;
+mod documents;
+mod flatten;
+mod format;
+mod framework;
+mod json;
+mod listen;
+mod node;
+mod placeholder;
+mod properties;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod topics;
+mod transform;
+mod worker;
+mod yaml;
+
+pub use connector::{ConnectorConfig, PluginUse, Tolerance, TopicSelection, UnknownKeys};
+pub use converter::ConverterUse;
+pub use diagnostic::{Diagnostic, Severity};
+pub use framework::ConnectorKeys;
+pub use node::Place;
+pub use settings::SecretSet;
+pub use topics::TopicSpec;
+pub use transform::TransformUse;
+pub use worker::{PluginFile, WorkerConfig};
+
+use diagnostic::Report;
+use documents::Documents;
+use format::Format;
+use placeholder::Env;
+
+use crate::plugin::registry::Registry;
+
+/// What the files declare, checked.
+#[derive(Debug)]
+pub struct Deployment {
+    pub worker: WorkerConfig,
+    pub topics: Vec<TopicSpec>,
+    pub connectors: Vec<ConnectorConfig>,
+    /// Warnings and notes.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Reads and checks all files, without network. `env` looks up environment variables.
+pub fn load(files: &[PathBuf], registry: &Registry, env: Env<'_>) -> Result<Deployment, Vec<Diagnostic>> {
+    let mut report = Report::default();
+    let texts = read(files, &mut report);
+    check(&texts, registry, env, report)
+}
+
+/// As [`load`], for texts that have the names of files.
+pub fn load_text(
+    texts: &[(&str, &str)],
+    registry: &Registry,
+    env: Env<'_>,
+) -> Result<Deployment, Vec<Diagnostic>> {
+    let texts: Vec<_> = texts.iter().map(|&(name, text)| (Arc::from(name), text.to_owned())).collect();
+    check(&texts, registry, env, Report::default())
+}
+
+/// Only the worker's keys, which say where plugins are: they are needed before connectors can be checked.
+/// `None` when something is wrong with them; [`load`] tells what.
+pub fn load_worker(files: &[PathBuf], env: Env<'_>) -> Option<WorkerConfig> {
+    let mut report = Report::default();
+    let texts = read(files, &mut report);
+    let documents = parse(&texts, &mut report);
+    worker::read(&documents.workers, env, &mut report).0
+}
+
+fn read(files: &[PathBuf], report: &mut Report) -> Vec<(Arc<str>, String)> {
+    let mut texts = Vec::new();
+    for path in files {
+        let name: Arc<str> = Arc::from(path.to_string_lossy());
+        match fs::read(path).map(String::from_utf8) {
+            Ok(Ok(text)) => texts.push((name, text)),
+            Ok(Err(error)) => {
+                let at = error.utf8_error().valid_up_to();
+                let line = error.as_bytes()[..at].iter().filter(|&&b| b == b'\n').count() + 1;
+                let place = Place::new(&name, line, 1);
+                report.add(Diagnostic::error(&place, "this file is not UTF-8 text").hint("save it as UTF-8"));
+            }
+            Err(error) => {
+                let message = format!("cannot read `{name}`: {}", error.kind());
+                let hint = "check the path and who may read it";
+                report.add(Diagnostic::placeless(Severity::Error, message).hint(hint));
+            }
+        }
+    }
+    texts
+}
+
+fn parse(texts: &[(Arc<str>, String)], report: &mut Report) -> Documents {
+    let mut documents = Documents::default();
+    for (name, text) in texts {
+        report.file(name, text);
+        let format = Format::of(name, text);
+        if let Some(node) = format.parse(name, text, report) {
+            report.hide(&node);
+            documents.add(node, format, report);
+        }
+    }
+    documents
+}
+
+fn check(
+    texts: &[(Arc<str>, String)],
+    registry: &Registry,
+    env: Env<'_>,
+    mut report: Report,
+) -> Result<Deployment, Vec<Diagnostic>> {
+    let documents = parse(texts, &mut report);
+    let (worker, providers) = worker::read(&documents.workers, env, &mut report);
+    if documents.workers.is_empty() && !report.failed() {
+        let message = "no file has the worker's keys, so there is no Kafka to connect to";
+        let hint = "add a file with `worker: {bootstrap.servers: …}` before running";
+        report.add(Diagnostic::placeless(Severity::Warning, message).hint(hint));
+    }
+    let topics = topics::read(&documents.topics, &providers, &mut report);
+    let mut connectors: Vec<ConnectorConfig> = Vec::new();
+    for (index, declared) in documents.connectors.iter().enumerate() {
+        if let Some(first) = documents.connectors[..index].iter().find(|other| other.name == declared.name) {
+            report.add(
+                Diagnostic::error(
+                    &declared.place,
+                    format!("there are two connectors named `{}`", declared.name),
+                )
+                .connector(Some(&declared.name))
+                .hint(format!("the first one is at {}; rename one of them", first.place)),
+            );
+        }
+        connectors.extend(connector::read(declared, worker.as_ref(), registry, &providers, &mut report));
+    }
+    listen::check(worker.as_ref(), &connectors, &mut report);
+    let failed = report.failed();
+    let diagnostics = report.finish();
+    match worker.filter(|_| !failed) {
+        Some(worker) => Ok(Deployment { worker, topics, connectors, diagnostics }),
+        None => Err(diagnostics),
+    }
+}

@@ -1,0 +1,267 @@
+//! A flat map with its placeholders resolved, which keys were understood, and what in it is secret.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use connector_core::config::{self, Key};
+use connector_core::{ConfigMap, ConfigProblem};
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+
+use super::diagnostic::{Diagnostic, Report};
+use super::flatten::Flat;
+use super::node::Place;
+use super::placeholder::Providers;
+
+/// Texts that must not be shown: from files, and of password-typed keys.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct SecretSet(BTreeSet<String>);
+
+impl SecretSet {
+    /// Replaces each secret in `text` by `[hidden]`; those under four characters would garble every message.
+    pub fn redact(&self, text: &str) -> String {
+        // Longest first, so that no rest of a longer secret stays.
+        let mut secrets: Vec<_> = self.0.iter().filter(|s| s.chars().count() >= 4).collect();
+        secrets.sort_by_key(|s| std::cmp::Reverse(s.len()));
+        secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), "[hidden]"))
+    }
+}
+
+impl fmt::Debug for SecretSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} secrets", self.0.len())
+    }
+}
+
+/// Whether a client key holds a password by its name, for keys that no schema describes.
+pub fn is_secret_name(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    ["password", "secret", "sasl.jaas.config", "ssl.key.pem", "ssl.keystore.key", "token"]
+        .iter()
+        .any(|word| key.contains(word))
+        && !key.ends_with(".url")
+}
+
+/// A Java regular expression that has to match a whole text.
+pub fn whole(regex: &str) -> Result<fancy_regex::Regex, Box<fancy_regex::Error>> {
+    // Rust's syntax has no \Q…\E.
+    let mut translated = String::with_capacity(regex.len());
+    let mut rest = regex;
+    while let Some((before, quoted)) = rest.split_once("\\Q") {
+        let (literal, after) = quoted.split_once("\\E").unwrap_or((quoted, ""));
+        translated.push_str(before);
+        translated.push_str(&fancy_regex::escape(literal));
+        rest = after;
+    }
+    translated.push_str(rest);
+    fancy_regex::Regex::new(&format!("\\A(?:{translated})\\z")).map_err(Box::new)
+}
+
+/// The settings of one connector, or of the worker (which has no name).
+pub struct Settings {
+    pub name: Option<String>,
+    place: Place,
+    flat: Flat,
+    values: ConfigMap,
+    /// Keys whose placeholders could not be resolved: reported once, not again as a wrong value.
+    unresolved: BTreeSet<String>,
+    known: BTreeSet<String>,
+    inert: BTreeSet<String>,
+    from_files: BTreeSet<String>,
+    secrets: SecretSet,
+}
+
+impl Settings {
+    pub fn new(
+        name: Option<&str>,
+        place: &Place,
+        flat: Flat,
+        providers: &Providers<'_>,
+        report: &mut Report,
+    ) -> Self {
+        let mut settings = Self {
+            name: name.map(str::to_owned),
+            place: place.clone(),
+            values: ConfigMap::new(),
+            unresolved: BTreeSet::new(),
+            known: BTreeSet::new(),
+            inert: BTreeSet::new(),
+            from_files: BTreeSet::new(),
+            secrets: SecretSet::default(),
+            flat,
+        };
+        for (key, setting) in &settings.flat {
+            let text = match providers.resolve(&setting.text) {
+                Ok(resolved) => {
+                    if resolved.secret {
+                        settings.secrets.0.insert(resolved.text.clone());
+                        settings.from_files.insert(key.clone());
+                    }
+                    resolved.text
+                }
+                Err(problems) => {
+                    for problem in problems {
+                        report.add(
+                            Diagnostic::error(&setting.place, format!("`{key}`: {}", problem.message))
+                                .hint(problem.hint)
+                                .key(key)
+                                .connector(name),
+                        );
+                    }
+                    settings.unresolved.insert(key.clone());
+                    setting.text.clone()
+                }
+            };
+            settings.values.insert(key.clone(), text);
+        }
+        settings
+    }
+
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.values.get(key).map(String::as_str)
+    }
+
+    /// Whether the placeholders of `key` could be resolved (or there are none).
+    pub fn is_resolved(&self, key: &str) -> bool {
+        !self.unresolved.contains(key)
+    }
+
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.values.keys().map(String::as_str)
+    }
+
+    /// The keys that begin with `prefix`, without it.
+    pub fn under(&self, prefix: &str) -> ConfigMap {
+        let matching = self.values.iter().filter_map(|(key, text)| Some((key.strip_prefix(prefix)?, text)));
+        matching.map(|(key, text)| (key.to_owned(), text.clone())).collect()
+    }
+
+    /// The items of a comma list.
+    pub fn list(&self, key: &str) -> Vec<String> {
+        let items = self.get(key).unwrap_or_default().split(',').map(str::trim);
+        items.filter(|item| !item.is_empty()).map(str::to_owned).collect()
+    }
+
+    /// `key` was understood; unless it is secret, its source line may be shown.
+    pub fn know(&mut self, key: &str, secret: bool, report: &mut Report) {
+        let Some(setting) = self.flat.get(key) else { return };
+        self.known.insert(key.to_owned());
+        if secret {
+            let text = self.values.get(key).filter(|text| !text.is_empty());
+            self.secrets.0.extend(text.cloned());
+            return;
+        }
+        // A password in an address stays hidden, whatever the type of its key.
+        if !(setting.text.contains("://") && setting.text.contains('@')) {
+            setting.values.iter().for_each(|place| report.show(place));
+        }
+    }
+
+    /// Knows all keys that begin with `prefix`, secret ones by their names.
+    pub fn know_all(&mut self, prefix: &str, report: &mut Report) {
+        let keys: Vec<_> = self.keys().filter(|k| k.starts_with(prefix)).map(str::to_owned).collect();
+        for key in keys {
+            self.know(&key, is_secret_name(&key), report);
+        }
+    }
+
+    /// `key` is accepted and needs no action.
+    pub fn inert(&mut self, key: &str, report: &mut Report) {
+        if self.flat.contains_key(key) {
+            self.know(key, is_secret_name(key), report);
+            self.inert.insert(key.to_owned());
+        }
+    }
+
+    /// Knows the keys of a schema under `prefix`; gives their names back for "did you mean".
+    pub fn know_schema(&mut self, schema: &serde_json::Value, prefix: &str, report: &mut Report) {
+        let all: Vec<_> = self.keys().filter_map(|k| k.strip_prefix(prefix)).map(str::to_owned).collect();
+        let keys = config::keys(schema);
+        for name in all {
+            if let Some(owner) = owner(&keys, &name) {
+                let secret = owner.is_secret() || (owner.name != name && is_secret_name(&name));
+                self.know(&format!("{prefix}{name}"), secret, report);
+            }
+        }
+    }
+
+    /// Keys that nobody understood.
+    pub fn unknown(&self) -> Vec<String> {
+        self.values.keys().filter(|key| !self.known.contains(*key)).cloned().collect()
+    }
+
+    /// A typed struct of the keys that it names, which are known from now on; problems are reported.
+    pub fn typed<T: DeserializeOwned + JsonSchema>(&mut self, report: &mut Report) -> Option<T> {
+        let schema = schemars::schema_for!(T).to_value();
+        self.know_schema(&schema, "", report);
+        match config::coerce(&schema, &self.values).and_then(|value| config::deserialize(&value)) {
+            Ok(typed) => Some(typed),
+            Err(problems) => {
+                self.problems("", problems, report);
+                None
+            }
+        }
+    }
+
+    /// Where `key` is written; else the nearest key above or below it; else where the connector begins.
+    pub fn place(&self, key: &str) -> &Place {
+        let mut above = Some(key);
+        while let Some(name) = above {
+            if let Some(setting) = self.flat.get(name) {
+                return &setting.place;
+            }
+            above = name.rsplit_once('.').map(|(name, _)| name);
+        }
+        let dotted = format!("{key}.");
+        let below = self.flat.range(dotted.clone()..).next().filter(|(name, _)| name.starts_with(&dotted));
+        below.map_or(&self.place, |(_, setting)| &setting.place)
+    }
+
+    pub fn error(&self, key: &str, message: impl Into<String>, hint: impl Into<String>, report: &mut Report) {
+        report.add(self.finding(Diagnostic::error(self.place(key), message), key, hint));
+    }
+
+    pub fn warning(
+        &self,
+        key: &str,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+        report: &mut Report,
+    ) {
+        report.add(self.finding(Diagnostic::warning(self.place(key), message), key, hint));
+    }
+
+    fn finding(&self, diagnostic: Diagnostic, key: &str, hint: impl Into<String>) -> Diagnostic {
+        diagnostic.hint(hint).key(key).connector(self.name.as_deref())
+    }
+
+    /// Reports what a plugin or a converter said about the keys under `prefix`.
+    pub fn problems(&self, prefix: &str, problems: Vec<ConfigProblem>, report: &mut Report) {
+        for problem in problems {
+            let key = if problem.key.is_empty() { String::new() } else { format!("{prefix}{}", problem.key) };
+            if self.unresolved.contains(&key) {
+                continue;
+            }
+            let message = match key.is_empty() {
+                true => problem.message,
+                false => format!("`{key}` {}", problem.message),
+            };
+            self.error(&key, self.secrets.redact(&message), self.secrets.redact(&problem.hint), report);
+        }
+    }
+
+    /// Says which keys had no effect, and gives the secrets.
+    pub fn finish(self, report: &mut Report) -> SecretSet {
+        if !self.inert.is_empty() {
+            let keys: Vec<_> = self.inert.iter().map(|key| format!("`{key}`")).collect();
+            let message = format!("accepted, needs no action here: {}", keys.join(", "));
+            report.add(Diagnostic::note(&self.place, message).connector(self.name.as_deref()));
+        }
+        self.secrets
+    }
+}
+
+/// The key of a schema that `name` belongs to; an exact one before a map.
+pub fn owner<'k, 's>(keys: &'k [Key<'s>], name: &str) -> Option<&'k Key<'s>> {
+    keys.iter().find(|key| key.name == name).or_else(|| keys.iter().find(|key| key.owns(name)))
+}

@@ -1,0 +1,3 @@
+//! The plugins of a worker.
+
+pub mod registry;
