@@ -3,11 +3,12 @@
 use std::fmt;
 
 use connector_core::config::{self, nearest};
-use connector_core::{Component, ConfigMap, Kind};
+use connector_core::{Component, ConfigMap, Kind, TaskInfo};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::check;
 use super::converter::{self, ConverterUse, Side};
 use super::diagnostic::{Diagnostic, Report};
 use super::documents::Declared;
@@ -154,7 +155,9 @@ impl Checker<'_> {
             Err(error) => {
                 settings.know_all(prefix, report);
                 if settings.is_resolved(keys.class_key) {
-                    settings.error(keys.class_key, error.message, error.hint, report);
+                    let (class, shown) = (keys.class, settings.shown(keys.class_key, keys.class));
+                    let message = error.message.replace(&format!("`{class}`"), &format!("`{shown}`"));
+                    settings.error(keys.class_key, message, error.hint, report);
                 }
                 return None;
             }
@@ -172,14 +175,15 @@ impl Checker<'_> {
         self.schemas.push((prefix.to_owned(), found.name.clone(), names, lenient));
 
         let map = settings.under(prefix);
-        // An unresolved placeholder is no value that `create` could judge.
-        let whole = map.keys().all(|key| settings.is_resolved(&format!("{prefix}{key}")));
-        let checked = found.check(&map).and_then(|value| match whole {
-            true => found.validate(&map).map(|()| value),
-            false => Ok(value),
+        let task = TaskInfo::default();
+        let skip = |key: &str| !settings.is_resolved(&format!("{prefix}{key}"));
+        let checked = check::all(&found.schema, &map, skip, |value| match found.kind() {
+            Kind::Source => found.create_source(value, &task).map(drop),
+            Kind::Transform => found.create_transform(value, &task).map(drop),
+            Kind::Sink => found.create_sink(value, &task).map(drop),
         });
         match checked {
-            Ok(value) => Some((found, Some(value))),
+            Ok((value, ())) => Some((found, Some(value))),
             Err(problems) => {
                 settings.problems(prefix, problems, report);
                 Some((found, None))
@@ -223,7 +227,9 @@ pub(super) fn read(
         let message = "a connector's name is empty or holds control characters";
         report.add(Diagnostic::error(&declared.place, message).hint("give it a name of visible characters"));
     }
+    let before = report.len();
     let flat = flatten(declared.node.entries(), report);
+    report.assign(before, name);
     let mut settings = Settings::new(Some(name), &declared.place, flat, providers, report);
     let common = settings.typed::<framework::ConnectorKeys>(report);
     let wish = common.as_ref().and_then(|c| c.unknown_keys).or(worker.and_then(|w| w.unknown_keys));
@@ -232,7 +238,7 @@ pub(super) fn read(
 
     let (source, sink) = ends(&mut checker, &mut settings, report);
     let is_sink = sink.is_some();
-    let topics = framework::topics(is_sink, &mut settings, report);
+    let topics = framework::topics(is_sink && source.is_none(), &mut settings, report);
     let transforms = transform::read(&mut checker, &mut settings, report);
     let key_converter = converter::at_connector(Side::Key, &mut settings, worker, report);
     let value_converter = converter::at_connector(Side::Value, &mut settings, worker, report);

@@ -123,7 +123,9 @@ impl fmt::Display for Diagnostic {
 #[derive(Debug, Default)]
 pub struct Report {
     diagnostics: Vec<Diagnostic>,
-    files: Vec<(Arc<str>, String)>,
+    files: Vec<Arc<str>>,
+    /// Of files that could be parsed: only then it is known which parts are values.
+    texts: BTreeMap<Arc<str>, String>,
     /// Where each scalar begins, and whether it may be shown: hidden until its key is known to be no password.
     scalars: BTreeMap<Place, bool>,
 }
@@ -133,12 +135,29 @@ impl Report {
         self.diagnostics.push(diagnostic);
     }
 
-    /// Takes the text of a file for excerpts; its values stay hidden until [`Report::show`].
-    pub fn file(&mut self, name: &Arc<str>, text: &str) {
-        self.files.push((name.clone(), text.to_owned()));
+    /// A file begins: findings come in the order of the files.
+    pub fn file(&mut self, name: &Arc<str>) {
+        self.files.push(name.clone());
     }
 
-    /// Hides all scalars of a file.
+    /// Takes the text of a file for excerpts, once all of its values are hidden.
+    pub fn text(&mut self, file: &Arc<str>, text: &str) {
+        self.texts.insert(file.clone(), text.to_owned());
+    }
+
+    /// How many findings there are.
+    pub fn len(&self) -> usize {
+        self.diagnostics.len()
+    }
+
+    /// The findings from the `since`th on belong to a connector.
+    pub fn assign(&mut self, since: usize, connector: &str) {
+        for diagnostic in self.diagnostics.iter_mut().skip(since) {
+            diagnostic.connector.get_or_insert_with(|| connector.to_owned());
+        }
+    }
+
+    /// Hides all scalars below a node.
     pub fn hide(&mut self, node: &Node) {
         match &node.content {
             Content::Null => {}
@@ -158,14 +177,15 @@ impl Report {
     }
 
     fn excerpt(&self, place: &Place) -> Option<String> {
-        let (_, text) = self.files.iter().find(|(file, _)| *file == place.file)?;
-        let line = text.lines().nth(place.line as usize - 1)?;
+        let text = self.texts.get(&place.file)?;
+        let line = text.lines().nth((place.line as usize).checked_sub(1)?)?;
         // What stands before the place may be the end of a longer value, so it is not shown.
         let hidden =
             self.scalars.range(place..).take_while(|(p, _)| p.file == place.file && p.line == place.line);
         let end = hidden.filter(|(_, shown)| !**shown).map(|(p, _)| p.column).next();
         let length = end.map_or(usize::MAX, |end| (end - place.column) as usize);
-        let mut excerpt: String = line.chars().skip(place.column as usize - 1).take(length).collect();
+        let mut excerpt: String =
+            line.chars().skip((place.column as usize).saturating_sub(1)).take(length).collect();
         if end.is_some() {
             excerpt.push('…');
         }
@@ -185,7 +205,7 @@ impl Report {
             diagnostic.excerpt = diagnostic.place.as_ref().and_then(|place| self.excerpt(place));
         }
         all.sort_by_key(|d| {
-            let file = d.place.as_ref().map(|p| self.files.iter().position(|(file, _)| *file == p.file));
+            let file = d.place.as_ref().map(|p| self.files.iter().position(|file| *file == p.file));
             (file, d.place.as_ref().map(|p| (p.line, p.column)), d.severity)
         });
         all

@@ -11,6 +11,8 @@ pub struct Setting {
     pub text: String,
     pub place: Place,
     pub values: Vec<Place>,
+    /// It has no value that could be used, which has been reported.
+    pub broken: bool,
 }
 
 pub type Flat = BTreeMap<String, Setting>;
@@ -38,6 +40,7 @@ fn add(key: &str, place: &Place, node: &Node, flat: &mut Flat, report: &mut Repo
             return;
         }
         Content::Null => {
+            broken(key, place, flat);
             report.add(
                 Diagnostic::error(place, format!("`{key}` has no value"))
                     .key(key)
@@ -48,10 +51,10 @@ fn add(key: &str, place: &Place, node: &Node, flat: &mut Flat, report: &mut Repo
         Content::Scalar(text) => (text.clone(), vec![node.place.clone()]),
         Content::List(items) => match comma_list(key, items, report) {
             Some(list) => list,
-            None => return,
+            None => return broken(key, place, flat),
         },
     };
-    insert(key, Setting { text, place: place.clone(), values }, flat, report);
+    insert(key, Setting { text, place: place.clone(), values, broken: false }, flat, report);
 }
 
 fn comma_list(key: &str, items: &[Node], report: &mut Report) -> Option<(String, Vec<Place>)> {
@@ -80,6 +83,12 @@ fn comma_list(key: &str, items: &[Node], report: &mut Report) -> Option<(String,
         }
     }
     Some((texts.join(","), items.iter().map(|item| item.place.clone()).collect()))
+}
+
+/// Keeps the key, so that it does not count as missing too.
+fn broken(key: &str, place: &Place, flat: &mut Flat) {
+    let setting = Setting { text: String::new(), place: place.clone(), values: Vec::new(), broken: true };
+    flat.entry(key.to_owned()).or_insert(setting);
 }
 
 fn insert(key: &str, setting: Setting, flat: &mut Flat, report: &mut Report) {
@@ -121,5 +130,10 @@ fn transforms(list: &Entry, items: &[Node], flat: &mut Flat, report: &mut Report
             add(&format!("transforms.{name}.{}", other.key), &other.place, &other.node, flat, report);
         }
     }
-    insert("transforms", Setting { text: names.join(","), place: list.place.clone(), values }, flat, report);
+    insert(
+        "transforms",
+        Setting { text: names.join(","), place: list.place.clone(), values, broken: false },
+        flat,
+        report,
+    );
 }

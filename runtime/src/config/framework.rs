@@ -69,7 +69,7 @@ pub(super) const NAMES: [&str; 17] = [
 ];
 
 /// Connect's keys that need no action here; `.` at the end stands for all keys below.
-const INERT: [&str; 17] = [
+const INERT: [&str; 13] = [
     "tasks.max.enforce",
     "config.action.reload",
     "connector.plugin.version",
@@ -80,21 +80,30 @@ const INERT: [&str; 17] = [
     "errors.retry.delay.max.ms",
     "errors.deadletterqueue.topic.replication.factor",
     "errors.deadletterqueue.context.headers.enable",
-    "errors.retry.timeout",
-    "errors.deadletterqueue.topic.name",
     "transaction.boundary",
     "transaction.boundary.interval.ms",
     "offsets.storage.topic",
+];
+
+/// Keys that would change what happens to records, and so are judged one by one.
+const JUDGED: [&str; 6] = [
+    "errors.retry.timeout",
+    "errors.deadletterqueue.topic.name",
     "exactly.once.support",
     "topic.creation.",
+    "predicates",
+    "predicates.",
 ];
 
 /// A `name` beside the one that the file gives has to be the same.
 pub(super) fn check_name(settings: &Settings, report: &mut Report) {
     let Some(written) = settings.get("name").map(str::trim) else { return };
-    if settings.name.as_deref().map(str::trim) != Some(written) {
+    if settings.is_resolved("name") && settings.name.as_deref().map(str::trim) != Some(written) {
         let name = settings.name.as_deref().unwrap_or_default();
-        let message = format!("`name` says `{written}`, but the connector is declared as `{name}`");
+        let message = format!(
+            "`name` says `{}`, but the connector is declared as `{name}`",
+            settings.shown("name", written)
+        );
         settings.error("name", message, "leave `name` out, or make both the same", report);
     }
 }
@@ -107,7 +116,9 @@ pub(super) fn topics(sink: bool, settings: &mut Settings, report: &mut Report) -
     }
     settings.know("topics", false, report);
     settings.know("topics.regex", false, report);
-    let filled = |key: &str| settings.get(key).is_some_and(|text| !text.trim().is_empty());
+    let filled = |key: &str| {
+        settings.get(key).is_some_and(|text| !text.trim().is_empty() || !settings.is_resolved(key))
+    };
     match (filled("topics"), filled("topics.regex")) {
         (true, true) => {
             let message = "`topics` and `topics.regex` are both set, and they exclude each other";
@@ -144,7 +155,12 @@ fn list(settings: &Settings, report: &mut Report) -> TopicSelection {
     let wrong = topics.iter().find_map(|topic| Some((topic, name_problem(topic)?)));
     if let Some((topic, problem)) = wrong.filter(|_| settings.is_resolved("topics")) {
         let hint = "for a pattern write `topics.regex`";
-        settings.error("topics", format!("`topics`: the name `{topic}` {problem}"), hint, report);
+        settings.error(
+            "topics",
+            format!("`topics`: the name `{}` {problem}", settings.shown("topics", topic)),
+            hint,
+            report,
+        );
     }
     TopicSelection::List(topics)
 }
@@ -152,8 +168,8 @@ fn list(settings: &Settings, report: &mut Report) -> TopicSelection {
 /// Keys that would change what happens to records and are not supported yet, and keys without effect.
 pub(super) fn check(sink: bool, settings: &mut Settings, report: &mut Report) {
     for key in settings.unknown() {
-        if key == "predicates" || key.starts_with("predicates.") {
-            settings.know_all(&key, report);
+        if listed(&JUDGED, &key) {
+            settings.know(&key, false, report);
         } else if listed(&INERT, &key) {
             settings.inert(&key, report);
         }

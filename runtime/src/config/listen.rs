@@ -19,10 +19,11 @@ pub(super) fn check(worker: Option<&WorkerConfig>, connectors: &[ConnectorConfig
     for connector in connectors {
         for address in connector.source.iter().chain(&connector.sink).filter_map(address) {
             if let Some((_, by)) = taken.iter().find(|(other, _)| clash(other, &address)) {
+                let shown = connector.secrets.redact(&address);
                 report.add(
                     Diagnostic::error(
                         &connector.place,
-                        format!("`{KEY}`: {by} listens on `{address}` already"),
+                        format!("`{KEY}`: {by} listens on `{shown}` already"),
                     )
                     .key(KEY)
                     .connector(Some(&connector.name))

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+mod check;
 mod connector;
 mod converter;
 mod diagnostic;
@@ -56,7 +57,7 @@ pub struct Deployment {
 pub fn load(files: &[PathBuf], registry: &Registry, env: Env<'_>) -> Result<Deployment, Vec<Diagnostic>> {
     let mut report = Report::default();
     let texts = read(files, &mut report);
-    check(&texts, registry, env, report)
+    deploy(&texts, registry, env, report)
 }
 
 /// As [`load`], for texts that have the names of files.
@@ -66,7 +67,7 @@ pub fn load_text(
     env: Env<'_>,
 ) -> Result<Deployment, Vec<Diagnostic>> {
     let texts: Vec<_> = texts.iter().map(|&(name, text)| (Arc::from(name), text.to_owned())).collect();
-    check(&texts, registry, env, Report::default())
+    deploy(&texts, registry, env, Report::default())
 }
 
 /// Only the worker's keys, which say where plugins are: they are needed before connectors can be checked.
@@ -103,17 +104,18 @@ fn read(files: &[PathBuf], report: &mut Report) -> Vec<(Arc<str>, String)> {
 fn parse(texts: &[(Arc<str>, String)], report: &mut Report) -> Documents {
     let mut documents = Documents::default();
     for (name, text) in texts {
-        report.file(name, text);
+        report.file(name);
         let format = Format::of(name, text);
         if let Some(node) = format.parse(name, text, report) {
             report.hide(&node);
+            report.text(name, text);
             documents.add(node, format, report);
         }
     }
     documents
 }
 
-fn check(
+fn deploy(
     texts: &[(Arc<str>, String)],
     registry: &Registry,
     env: Env<'_>,

@@ -90,6 +90,7 @@ impl Node {
             match index.get(&entry.key) {
                 Some(&first) => {
                     let first: &Entry = &kept[first];
+                    report.hide(&entry.node);
                     report.add(
                         Diagnostic::error(&entry.place, format!("`{}` is written twice", entry.key))
                             .key(&entry.key)

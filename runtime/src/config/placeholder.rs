@@ -15,8 +15,18 @@ pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Resolved {
     pub text: String,
-    /// It holds something from a file or a directory.
-    pub secret: bool,
+    /// What of it came from files and directories.
+    pub secrets: Vec<String>,
+}
+
+impl Resolved {
+    fn public(text: String) -> Self {
+        Self { text, secrets: Vec::new() }
+    }
+
+    fn secret(text: String) -> Self {
+        Self { secrets: vec![text.clone()], text }
+    }
 }
 
 /// What is wrong with a placeholder, and what to write instead. Names it, never what it stands for.
@@ -93,7 +103,7 @@ impl<'a> Providers<'a> {
 
     /// Replaces all placeholders of a text; all that cannot be replaced are told at once.
     pub fn resolve(&self, text: &str) -> Result<Resolved, Vec<Unresolved>> {
-        let mut out = Resolved { text: String::with_capacity(text.len()), secret: false };
+        let mut out = Resolved::public(String::with_capacity(text.len()));
         let mut problems = Vec::new();
         let mut rest = text;
         while let Some(start) = rest.find("${") {
@@ -106,7 +116,7 @@ impl<'a> Providers<'a> {
                     match self.look_up(provider, path) {
                         Ok(value) => {
                             out.text.push_str(&value.text);
-                            out.secret |= value.secret;
+                            out.secrets.extend(value.secrets);
                         }
                         Err(problem) => problems.push(problem),
                     }
@@ -161,13 +171,13 @@ impl<'a> Providers<'a> {
                     };
                     unresolved(format!("the environment variable `{path}` is not set"), hint)
                 })?;
-                Ok(Resolved { text, secret: false })
+                Ok(Resolved::public(text))
             }
             Kind::File => {
                 let (file, key) = two(path, "${file:/path/of.properties:key}")?;
                 provider.allow(file)?;
                 let text = read(file)?;
-                property(file, &text, key).map(|text| Resolved { text, secret: true }).ok_or_else(|| {
+                property(file, &text, key).map(Resolved::secret).ok_or_else(|| {
                     unresolved(
                         format!("the file `{file}` has no key `{key}`"),
                         "it is read as a .properties file",
@@ -186,7 +196,7 @@ impl<'a> Providers<'a> {
                 let text = read(&format!("{}/{file}", directory.trim_end_matches('/')))?;
                 // Editors and `echo` end a file with a line break that nobody means.
                 let text = text.strip_suffix('\n').map_or(&*text, |t| t.strip_suffix('\r').unwrap_or(t));
-                Ok(Resolved { text: text.to_owned(), secret: true })
+                Ok(Resolved::secret(text.to_owned()))
             }
         }
     }

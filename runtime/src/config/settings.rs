@@ -8,6 +8,7 @@ use connector_core::{ConfigMap, ConfigProblem};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
+use super::check;
 use super::diagnostic::{Diagnostic, Report};
 use super::flatten::Flat;
 use super::node::Place;
@@ -54,6 +55,8 @@ pub fn whole(regex: &str) -> Result<fancy_regex::Regex, Box<fancy_regex::Error>>
         rest = after;
     }
     translated.push_str(rest);
+    // Alone first: an error then counts from the pattern's own beginning, and no bracket can reach outside.
+    fancy_regex::Regex::new(&translated).map_err(Box::new)?;
     fancy_regex::Regex::new(&format!("\\A(?:{translated})\\z")).map_err(Box::new)
 }
 
@@ -63,11 +66,12 @@ pub struct Settings {
     place: Place,
     flat: Flat,
     values: ConfigMap,
-    /// Keys whose placeholders could not be resolved: reported once, not again as a wrong value.
+    /// Keys without a usable value: reported once, not again as a wrong one.
     unresolved: BTreeSet<String>,
     known: BTreeSet<String>,
     inert: BTreeSet<String>,
-    from_files: BTreeSet<String>,
+    /// Keys whose values messages must not hold.
+    secret_keys: BTreeSet<String>,
     secrets: SecretSet,
 }
 
@@ -86,16 +90,19 @@ impl Settings {
             unresolved: BTreeSet::new(),
             known: BTreeSet::new(),
             inert: BTreeSet::new(),
-            from_files: BTreeSet::new(),
+            secret_keys: BTreeSet::new(),
             secrets: SecretSet::default(),
             flat,
         };
         for (key, setting) in &settings.flat {
+            if setting.broken {
+                settings.unresolved.insert(key.clone());
+            }
             let text = match providers.resolve(&setting.text) {
                 Ok(resolved) => {
-                    if resolved.secret {
-                        settings.secrets.0.insert(resolved.text.clone());
-                        settings.from_files.insert(key.clone());
+                    if !resolved.secrets.is_empty() {
+                        settings.secrets.0.extend(resolved.secrets);
+                        settings.secret_keys.insert(key.clone());
                     }
                     resolved.text
                 }
@@ -121,7 +128,12 @@ impl Settings {
         self.values.get(key).map(String::as_str)
     }
 
-    /// Whether the placeholders of `key` could be resolved (or there are none).
+    /// The value of `key`, or a part of it, for a message.
+    pub fn shown<'t>(&self, key: &str, text: &'t str) -> &'t str {
+        if self.secret_keys.contains(key) { "[hidden]" } else { text }
+    }
+
+    /// Whether `key` has no value that was reported already.
     pub fn is_resolved(&self, key: &str) -> bool {
         !self.unresolved.contains(key)
     }
@@ -149,6 +161,7 @@ impl Settings {
         if secret {
             let text = self.values.get(key).filter(|text| !text.is_empty());
             self.secrets.0.extend(text.cloned());
+            self.secret_keys.insert(key.to_owned());
             return;
         }
         // A password in an address stays hidden, whatever the type of its key.
@@ -194,8 +207,8 @@ impl Settings {
     pub fn typed<T: DeserializeOwned + JsonSchema>(&mut self, report: &mut Report) -> Option<T> {
         let schema = schemars::schema_for!(T).to_value();
         self.know_schema(&schema, "", report);
-        match config::coerce(&schema, &self.values).and_then(|value| config::deserialize(&value)) {
-            Ok(typed) => Some(typed),
+        match check::all(&schema, &self.values, |key| !self.is_resolved(key), config::deserialize) {
+            Ok((_, typed)) => Some(typed),
             Err(problems) => {
                 self.problems("", problems, report);
                 None
@@ -232,7 +245,9 @@ impl Settings {
     }
 
     fn finding(&self, diagnostic: Diagnostic, key: &str, hint: impl Into<String>) -> Diagnostic {
-        diagnostic.hint(hint).key(key).connector(self.name.as_deref())
+        let message = self.secrets.redact(&diagnostic.message);
+        let hint = self.secrets.redact(&hint.into());
+        Diagnostic { message, ..diagnostic }.hint(hint).key(key).connector(self.name.as_deref())
     }
 
     /// Reports what a plugin or a converter said about the keys under `prefix`.
@@ -242,11 +257,14 @@ impl Settings {
             if self.unresolved.contains(&key) {
                 continue;
             }
-            let message = match key.is_empty() {
-                true => problem.message,
-                false => format!("`{key}` {}", problem.message),
+            let message = if key.is_empty() {
+                problem.message
+            } else if check::is_wrong_value(&problem) {
+                format!("`{key}`: {}", problem.message.trim_start_matches("unknown variant, "))
+            } else {
+                format!("`{key}` {}", problem.message)
             };
-            self.error(&key, self.secrets.redact(&message), self.secrets.redact(&problem.hint), report);
+            self.error(&key, message, problem.hint, report);
         }
     }
 

@@ -63,7 +63,7 @@ pub(super) fn read(entries: &[Entry], providers: &Providers<'_>, report: &mut Re
             }
         };
         if let Some(problem) = name_problem(&name.text) {
-            let shown = if name.secret { &entry.key } else { &name.text };
+            let shown = if !name.secrets.is_empty() { &entry.key } else { &name.text };
             let hint = "letters, digits, `.`, `_` and `-`, at most 249".to_owned();
             report.add(error(format!("the topic name `{shown}` {problem}"), hint));
         }

@@ -79,7 +79,9 @@ fn one(
         let hint = format!("write `{type_key}: <transform>`; `sidestream plugins` lists them");
         let message = format!("`{type_key}` is missing: `transforms` names `{name}`");
         let key = if settings.under(&prefix).is_empty() { "transforms" } else { &type_key };
-        settings.error(key, message, hint, report);
+        if settings.is_resolved(&type_key) {
+            settings.error(key, message, hint, report);
+        }
         return None;
     };
     let keys = PluginKeys { class: &class, class_key: &type_key, prefix: &prefix, kinds: &[Kind::Transform] };

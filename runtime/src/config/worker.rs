@@ -303,7 +303,7 @@ pub(super) fn read<'a>(
     let lenient = sections.iter().all(|s| s.lenient);
     unknown(&mut settings, lenient, typed.as_ref().and_then(|w| w.unknown_keys), report);
     let brokers = settings.get("bootstrap.servers").is_some_and(|b| !b.trim().is_empty());
-    if !sections.is_empty() && !brokers {
+    if !sections.is_empty() && !brokers && settings.is_resolved("bootstrap.servers") {
         let hint = "write `bootstrap.servers: host:9092` in the worker's keys";
         settings.error("bootstrap.servers", "`bootstrap.servers` is missing", hint, report);
     }

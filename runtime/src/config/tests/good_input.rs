@@ -67,14 +67,14 @@ fn the_thirteen_line_msk_configuration_is_the_same_as_properties_json_and_yaml()
     for form in &forms[1..] {
         assert_eq!(essence(form), essence(&forms[0]));
     }
-    insta::assert_snapshot!(essence(&forms[0]), @"");
+    insta::assert_snapshot!(essence(&forms[0]), @r#"pins None Some(("s3-sink", "{\"s3.bucket.name\":\"user-12e371d757c1-bucket\",\"s3.region\":\"us-east-1\",\"flush.size\":1,\"format.class\":\"io.confluent.connect.s3.format.json.JsonFormat\",\"partitioner.class\":\"io.confluent.connect.storage.partitioner.DefaultPartitioner\"}")) [] 3 Pattern("12e371d757c1.*") ConverterUse { class: "org.apache.kafka.connect.storage.StringConverter", config: {} } ConverterUse { class: "org.apache.kafka.connect.json.JsonConverter", config: {"schemas.enable": "false"} } None false"#);
 }
 
 #[test]
 fn keys_that_need_no_action_are_listed() {
     let properties: String = MSK.iter().map(|(k, v)| format!("{k}={v}\n")).collect();
     let deployment = right(&[("w.yaml", WORKER), ("pins.properties", &properties)]);
-    insta::assert_snapshot!(text(&deployment.diagnostics), @"");
+    insta::assert_snapshot!(text(&deployment.diagnostics), @r#"pins.properties:1:1: note: connector "pins": accepted, needs no action here: `schema.compatibility`, `storage.class`"#);
 }
 
 const PIPELINE: &str = "

@@ -147,7 +147,7 @@ impl Source for Webhook {
 #[derive(Deserialize, JsonSchema)]
 pub struct CleanerConfig {
     /// Fields to drop.
-    #[serde(default)]
+    #[serde(default, rename = "drop")]
     _drop: Vec<String>,
 }
 

@@ -33,7 +33,7 @@ fn no_finding_shows_a_password() {
             .to_owned(),
         // malformed near it
         "connectors:\n  a:\n    aws.secret.access.key: hunter2 : hunter2: {hunter2\n".to_owned(),
-        "worker:\n  sasl.jaas.config: hunter2\n  ssl.key.password: [hunter2, {hunter2: hunter2}]\n  x: hunter2\n"
+        "worker:\n  sasl.jaas.config: hunter2\n  ssl.key.password: [hunter2, {x: hunter2}]\n  x: hunter2\n"
             .to_owned(),
     ];
     for yaml in &wrongs {

@@ -56,7 +56,17 @@ fn connect_s_worker_file_is_accepted_and_what_needs_no_action_is_listed() {
     let deployment = right(&[("connect-distributed.properties", file)]);
     assert_eq!(deployment.worker.offset_storage_topic, "connect-offsets");
     assert_eq!(deployment.worker.key_converter.as_ref().unwrap().config["schemas.enable"], "true");
-    assert_snapshot!(text(&deployment.diagnostics), @"");
+    assert_snapshot!(text(&deployment.diagnostics), @r#"
+    connect-distributed.properties:1:1: note: accepted, needs no action here: `config.storage.topic`, `plugin.discovery`, `rest.port`, `status.storage.replication.factor`, `status.storage.topic`
+    connect-distributed.properties:13:1: warning: `no.such.key` is no key of the worker
+      13 | no.such.key=…
+         | ^
+      hint: `producer.`, `consumer.` or `admin.` in front make it a client's key
+    connect-distributed.properties:14:1: warning: `botstrap.servers` is no key of the worker
+      14 | botstrap.servers=…
+         | ^
+      hint: did you mean `bootstrap.servers`?
+    "#);
 }
 
 #[test]
@@ -73,7 +83,47 @@ worker:
   config.providers.env.class: org.apache.kafka.common.config.provider.EnvVarConfigProvider
   config.providers.env.param.allowlist.pattern: HOME
   group.id: ${env:USER_ID}
-")]), @"");
+")]), @r#"
+    w.yaml:2:1: error: `bootstrap.servers` is missing
+      2 | worker:
+        | ^
+      hint: write `bootstrap.servers: host:9092` in the worker's keys
+    w.yaml:3:3: error: `bootstrap.server` is no key of the worker
+      3 | bootstrap.server: …
+        | ^
+      hint: did you mean `bootstrap.servers`?
+    w.yaml:4:3: error: `session.timeout.ms` is not a whole number
+      4 | session.timeout.ms: soon
+        | ^
+      hint: write a whole number
+    w.yaml:5:3: error: `offset.storage.partitions` is less than 1, the smallest value allowed
+      5 | offset.storage.partitions: 0
+        | ^
+      hint: write a whole number
+    w.yaml:6:3: error: there is no converter named `AvroConverter`
+      6 | value.converter: AvroConverter
+        | ^
+      hint: there are `ByteArrayConverter`, `StringConverter` and `JsonConverter`
+    w.yaml:7:13: error: `sha256` of a plugin library is not 64 hexadecimal digits
+      7 | {path: …
+        | ^
+      hint: sha256sum prints it
+    w.yaml:7:39: error: `sha512` is no key of a plugin library
+      7 | sha512: …
+        | ^
+      hint: there are `path` and `sha256`
+    w.yaml:7:51: error: a plugin library has no `path`
+      7 | {sha256: …
+        | ^
+      hint: write {path: /plugins/x.so}
+    w.yaml:9:3: error: no configuration provider of class `com.example.Vault`
+      9 | config.providers.vault.class: com.example.Vault
+        | ^
+      hint: there are EnvVarConfigProvider, FileConfigProvider and DirectoryConfigProvider
+    w.yaml:12:3: error: `group.id`: the environment variable `USER_ID` is not in the provider's `allowlist.pattern`
+      12 | group.id: ${env:USER_ID}
+         | ^
+    "#);
 }
 
 #[test]
@@ -98,5 +148,8 @@ fn a_provider_reads_only_what_it_is_allowed_to() {
 fn connectors_alone_are_checked_with_a_warning_that_they_have_no_kafka() {
     let deployment = right(&[("a.properties", "connector.class=webhook-source\n")]);
     assert_eq!(deployment.worker.bootstrap_servers, None);
-    assert_snapshot!(text(&deployment.diagnostics), @"");
+    assert_snapshot!(text(&deployment.diagnostics), @r#"
+    warning: no file has the worker's keys, so there is no Kafka to connect to
+      hint: add a file with `worker: {bootstrap.servers: …}` before running
+    "#);
 }
