@@ -10,28 +10,28 @@ use crate::plugin::registry::{Entry, Registry};
 use connector_core::Kind;
 
 #[derive(Serialize)]
-struct Description<'a> {
-    name: &'a str,
-    kind: Kind,
-    version: &'a str,
-    from: String,
-    summary: &'a str,
-    aliases: &'a [String],
-    keys: Vec<KeyDescription<'a>>,
-    accepted_without_effect: &'a [String],
+pub(super) struct Description<'a> {
+    pub name: &'a str,
+    pub kind: Kind,
+    pub version: &'a str,
+    pub from: String,
+    pub summary: &'a str,
+    pub aliases: &'a [String],
+    pub keys: Vec<KeyDescription<'a>>,
+    pub accepted_without_effect: &'a [String],
 }
 
 #[derive(Serialize)]
-struct KeyDescription<'a> {
-    name: &'a str,
+pub(super) struct KeyDescription<'a> {
+    pub name: &'a str,
     #[serde(rename = "type")]
-    key_type: String,
-    required: bool,
+    pub key_type: String,
+    pub required: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    default: Option<&'a Value>,
+    pub default: Option<&'a Value>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    choices: Vec<&'a str>,
-    documentation: &'a str,
+    pub choices: Vec<&'a str>,
+    pub documentation: &'a str,
 }
 
 impl<'a> From<Key<'a>> for KeyDescription<'a> {
@@ -110,7 +110,7 @@ fn text(plugin: &Description<'_>) -> String {
 }
 
 /// As one would write it in a configuration.
-fn default_text(value: &Value) -> String {
+pub(super) fn default_text(value: &Value) -> String {
     match value {
         Value::String(text) if text.is_empty() => "\"\"".to_owned(),
         Value::String(text) => text.clone(),
@@ -118,5 +118,55 @@ fn default_text(value: &Value) -> String {
         Value::Array(items) => items.iter().map(default_text).collect::<Vec<_>>().join(","),
         Value::Object(entries) if entries.is_empty() => "none".to_owned(),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::tests::plugins::registry;
+
+    #[test]
+    fn a_plugin_is_described_from_its_struct() {
+        let registry = registry();
+        let plugin = Description::from(registry.get("S3Sink").unwrap());
+        insta::assert_snapshot!(text(&plugin), @r#"
+    s3-sink (sink 0.1.0, built in)
+    Writes objects.
+    Also named: io.confluent.connect.s3.S3SinkConnector
+
+    s3.bucket.name
+        text, required
+        The bucket. Must exist.
+
+    s3.region
+        text, default ""
+        Region of the bucket.
+
+    flush.size
+        whole number, required
+        Records per object.
+
+    format.class
+        text
+        one of: json, bytes
+        How records are written.
+
+    topics.dir
+        text, default ""
+
+    partitioner.class
+        text
+        one of: default
+
+    store.url
+        text, default ""
+
+    aws.secret.access.key
+        password
+        The secret half of the credentials.
+
+    Accepted without effect: storage.class, schema.compatibility
+    "#);
     }
 }

@@ -54,3 +54,21 @@ fn table(plugins: &[Plugin<'_>]) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::tests::plugins::registry;
+
+    #[test]
+    fn plugins_are_listed_with_all_of_their_names() {
+        let registry = registry();
+        let plugins: Vec<_> = registry.entries().iter().map(Plugin::from).collect();
+        insta::assert_snapshot!(table(&plugins), @r#"
+    s3-sink         sink       0.1.0     built in  Writes objects.
+                    also io.confluent.connect.s3.S3SinkConnector
+    webhook-source  source     0.1.0     built in  Takes posts.
+    pin-cleaner     transform  0.1.0     built in  Cleans.
+    "#);
+    }
+}

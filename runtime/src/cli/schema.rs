@@ -17,31 +17,11 @@ pub(super) fn run(registry: &Registry) -> u8 {
 fn of(registry: &Registry) -> Value {
     let mut definitions = Map::new();
     let mut worker = part::<WorkerConfig>("worker", &mut definitions);
-    let converter = json!({"type": "string", "description": "Converter class: JsonConverter, StringConverter, ByteArrayConverter."});
-    add(
-        &mut worker,
-        [
-            ("plugins", json!({"type": "array", "items": schemars::schema_for!(PluginFile).to_value()})),
-            ("key.converter", converter.clone()),
-            ("value.converter", converter.clone()),
-        ],
-    );
+    let plugins = json!({"type": "array", "items": schemars::schema_for!(PluginFile).to_value()});
+    add(&mut worker, "plugins", plugins);
     let topic = part::<TopicSpec>("topic", &mut definitions);
     let mut connector = part::<ConnectorKeys>("connector", &mut definitions);
-    let texts = json!({"type": ["string", "array"], "items": {"type": "string"}});
-    add(
-        &mut connector,
-        [
-            ("key.converter", converter.clone()),
-            ("value.converter", converter),
-            ("topics", with_text(&texts, "Topics that a sink reads.")),
-            (
-                "topics.regex",
-                json!({"type": "string", "description": "Java regular expression of whole topic names."}),
-            ),
-            ("transforms", transforms(registry, &mut definitions)),
-        ],
-    );
+    add(&mut connector, "transforms", transforms(registry, &mut definitions));
     let plugins = registry.entries().iter().map(|e| &e.component).filter(|c| c.kind() != Kind::Transform);
     let chosen: Vec<Value> = plugins.map(|c| when("connector.class", c, &mut definitions)).collect();
     if let Some(class) = connector.pointer_mut("/properties/connector.class").and_then(Value::as_object_mut) {
@@ -145,8 +125,54 @@ fn rename(schema: &mut Value, owner: &str) {
     }
 }
 
-fn add<const N: usize>(schema: &mut Value, more: [(&str, Value); N]) {
+fn add(schema: &mut Value, key: &str, property: Value) {
     if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
-        properties.extend(more.map(|(name, schema)| (name.to_owned(), schema)));
+        properties.insert(key.to_owned(), property);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::tests::plugins::registry;
+
+    fn references(schema: &Value, found: &mut Vec<String>) {
+        match schema {
+            Value::Object(map) => {
+                found.extend(map.get("$ref").and_then(Value::as_str).map(str::to_owned));
+                map.values().for_each(|value| references(value, found));
+            }
+            Value::Array(items) => items.iter().for_each(|value| references(value, found)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere() {
+        let schema = of(&registry());
+        let mut found = Vec::new();
+        references(&schema, &mut found);
+        assert!(found.iter().any(|reference| reference.contains("s3-sink.")), "{found:?}");
+        for reference in found {
+            assert!(schema.pointer(&reference[1..]).is_some(), "{reference}");
+        }
+    }
+
+    #[test]
+    fn a_plugin_s_keys_are_offered_once_it_is_named_by_any_of_its_names() {
+        let schema = of(&registry());
+        let all = schema.pointer("/properties/connectors/additionalProperties/allOf").unwrap();
+        let sink =
+            all.as_array().unwrap().iter().find(|part| part.to_string().contains("flush.size")).unwrap();
+        assert_eq!(
+            sink.pointer("/if/properties/connector.class/enum").unwrap(),
+            &json!(["s3-sink", "io.confluent.connect.s3.S3SinkConnector"])
+        );
+        let flush_size = &sink.pointer("/then/properties").unwrap()["flush.size"];
+        assert_eq!(flush_size["description"], "Records per object.");
+        assert_eq!(flush_size["anyOf"][1], json!({"type": "string"}), "a placeholder is text");
+        let transforms =
+            schema.pointer("/properties/connectors/additionalProperties/properties/transforms").unwrap();
+        assert!(transforms.to_string().contains("pin-cleaner"));
     }
 }

@@ -192,6 +192,7 @@ impl Checker<'_> {
     }
 
     fn unknown(&self, settings: &Settings, source: bool, report: &mut Report) {
+        let framework = framework::names();
         for key in settings.unknown() {
             let (prefix, class, names, lenient) =
                 match self.schemas.iter().rev().find(|s| key.starts_with(&s.0)) {
@@ -199,9 +200,9 @@ impl Checker<'_> {
                     None => continue,
                 };
             let name = key.strip_prefix(prefix.as_str()).unwrap_or(&key);
-            let own = names.iter().map(String::as_str);
-            let framework = framework::NAMES.iter().copied().filter(|_| !prefix.starts_with("transforms."));
-            let hint = match (name, nearest(name, own.chain(framework))) {
+            let framework = framework.iter().filter(|_| !prefix.starts_with("transforms."));
+            let own = names.iter().chain(framework).map(String::as_str);
+            let hint = match (name, nearest(name, own)) {
                 ("topics" | "topics.regex", _) if source => {
                     "a source's own keys say where it writes".to_owned()
                 }
@@ -231,7 +232,7 @@ pub(super) fn read(
     let flat = flatten(declared.node.entries(), report);
     report.assign(before, name);
     let mut settings = Settings::new(Some(name), &declared.place, flat, providers, report);
-    let common = settings.typed::<framework::ConnectorKeys>(report);
+    let common = settings.typed::<framework::ConnectorKeys>(&["topics", "topics.regex"], report);
     let wish = common.as_ref().and_then(|c| c.unknown_keys).or(worker.and_then(|w| w.unknown_keys));
     let mut checker = Checker { registry, yaml: declared.yaml, wish, schemas: Vec::new() };
     framework::check_name(&settings, report);

@@ -1,6 +1,7 @@
 //! Connect's own keys of a connector, whatever its class.
 
 use connector_core::ConfigMap;
+use connector_core::config;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -23,6 +24,22 @@ pub struct ConnectorKeys {
     #[serde(default = "one", rename = "tasks.max")]
     #[schemars(range(min = 1))]
     pub tasks_max: usize,
+    /// Topics that a sink reads.
+    #[serde(default)]
+    pub topics: Vec<String>,
+    /// Java regular expression of the topics that a sink reads; it has to match whole names.
+    #[serde(default, rename = "topics.regex")]
+    pub topics_regex: Option<String>,
+    /// Transforms in their order; each has `transforms.<name>.type` and the keys of that type. In YAML also a list of
+    /// maps with `name` and `type`.
+    #[serde(default)]
+    pub transforms: Vec<String>,
+    /// Converter of the keys: `ByteArrayConverter`, `StringConverter`, `JsonConverter`; its own keys go below it.
+    #[serde(default, rename = "key.converter")]
+    pub key_converter: Option<String>,
+    /// Converter of the values; none named: JSON without schemas (a named JsonConverter has `schemas.enable` on).
+    #[serde(default, rename = "value.converter")]
+    pub value_converter: Option<String>,
     /// `none`: a record that cannot be processed fails the task; `all`: it is skipped and counted.
     #[serde(default, rename = "errors.tolerance")]
     pub errors_tolerance: Tolerance,
@@ -47,26 +64,14 @@ fn one() -> usize {
     1
 }
 
-/// All of Connect's keys, for "did you mean".
-pub(super) const NAMES: [&str; 17] = [
-    "connector.class",
-    "tasks.max",
-    "topics",
-    "topics.regex",
-    "transforms",
-    "key.converter",
-    "value.converter",
-    "key.converter.schemas.enable",
-    "value.converter.schemas.enable",
-    "errors.tolerance",
-    "errors.retry.timeout",
-    "errors.log.enable",
-    "flush.on.stop",
-    "config.unknown",
-    "consumer.override",
-    "producer.override",
-    "errors.deadletterqueue.topic.name",
-];
+/// Keys of every connector, for "did you mean".
+pub(super) fn names() -> Vec<String> {
+    let schema = schemars::schema_for!(ConnectorKeys).to_value();
+    let own: Vec<String> = config::keys(&schema).iter().map(|key| key.name.to_owned()).collect();
+    let below = ["key.converter.schemas.enable", "value.converter.schemas.enable"].into_iter();
+    let others = below.chain(INERT).chain(JUDGED).filter(|key| !key.ends_with('.'));
+    own.into_iter().chain(others.map(str::to_owned)).collect()
+}
 
 /// Connect's keys that need no action here; `.` at the end stands for all keys below.
 const INERT: [&str; 13] = [

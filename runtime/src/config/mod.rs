@@ -20,7 +20,7 @@ mod placeholder;
 mod properties;
 mod settings;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod topics;
 mod transform;
 mod worker;

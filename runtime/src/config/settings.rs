@@ -7,6 +7,7 @@ use connector_core::config::{self, Key};
 use connector_core::{ConfigMap, ConfigProblem};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::check;
 use super::diagnostic::{Diagnostic, Report};
@@ -186,8 +187,8 @@ impl Settings {
         }
     }
 
-    /// Knows the keys of a schema under `prefix`; gives their names back for "did you mean".
-    pub fn know_schema(&mut self, schema: &serde_json::Value, prefix: &str, report: &mut Report) {
+    /// Knows the keys of a schema under `prefix`.
+    pub fn know_schema(&mut self, schema: &Value, prefix: &str, report: &mut Report) {
         let all: Vec<_> = self.keys().filter_map(|k| k.strip_prefix(prefix)).map(str::to_owned).collect();
         let keys = config::keys(schema);
         for name in all {
@@ -203,9 +204,17 @@ impl Settings {
         self.values.keys().filter(|key| !self.known.contains(*key)).cloned().collect()
     }
 
-    /// A typed struct of the keys that it names, which are known from now on; problems are reported.
-    pub fn typed<T: DeserializeOwned + JsonSchema>(&mut self, report: &mut Report) -> Option<T> {
-        let schema = schemars::schema_for!(T).to_value();
+    /// A typed struct of the keys that it names, which are known from now on, except for some that somebody else has
+    /// to know; problems are reported.
+    pub fn typed<T: DeserializeOwned + JsonSchema>(
+        &mut self,
+        except: &[&str],
+        report: &mut Report,
+    ) -> Option<T> {
+        let mut schema = schemars::schema_for!(T).to_value();
+        if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+            properties.retain(|key, _| !except.contains(&key.as_str()));
+        }
         self.know_schema(&schema, "", report);
         match check::all(&schema, &self.values, |key| !self.is_resolved(key), config::deserialize) {
             Ok((_, typed)) => Some(typed),

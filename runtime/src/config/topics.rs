@@ -79,7 +79,7 @@ pub(super) fn read(entries: &[Entry], providers: &Providers<'_>, report: &mut Re
         }
         let mut settings =
             Settings::new(None, &entry.place, flatten(entry.node.entries(), report), providers, report);
-        let spec = settings.typed::<TopicSpec>(report);
+        let spec = settings.typed::<TopicSpec>(&[], report);
         for key in settings.unknown() {
             let message = format!("`{key}` is no key of a topic");
             let hint =

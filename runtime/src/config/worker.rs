@@ -83,10 +83,14 @@ pub struct WorkerConfig {
     /// Settings of all clients, as they stand at the worker's level: `security.protocol`, `sasl.*`, `ssl.*`, …
     #[serde(skip)]
     pub client: ConfigMap,
-    /// Key converter of connectors that name none.
+    /// Key converter of connectors that name none; its own keys go below it.
+    #[serde(default, rename = "key.converter")]
+    pub key_converter_class: Option<String>,
+    /// Value converter of connectors that name none; its own keys go below it.
+    #[serde(default, rename = "value.converter")]
+    pub value_converter_class: Option<String>,
     #[serde(skip)]
     pub key_converter: Option<ConverterUse>,
-    /// Value converter of connectors that name none.
     #[serde(skip)]
     pub value_converter: Option<ConverterUse>,
     #[serde(skip)]
@@ -295,7 +299,7 @@ pub(super) fn read<'a>(
     let nowhere = Place::start_of(&"".into());
     let place = sections.first().map_or(&nowhere, |s| &s.place);
     let mut settings = Settings::new(None, place, flat, &providers, report);
-    let typed = settings.typed::<WorkerConfig>(report);
+    let typed = settings.typed::<WorkerConfig>(&[], report);
     let key_converter = converter::at_worker(Side::Key, &mut settings, report);
     let value_converter = converter::at_worker(Side::Value, &mut settings, report);
     settings.know_all("config.providers", report);
@@ -336,7 +340,7 @@ fn unknown(settings: &mut Settings, lenient: bool, wish: Option<UnknownKeys>, re
             settings.inert(&key, report);
             continue;
         }
-        let own = keys.iter().map(|k| k.name).chain(["key.converter", "value.converter", "plugins"]);
+        let own = keys.iter().map(|k| k.name).chain(["plugins"]);
         let known = own.chain(INERT).chain(["security.protocol", "sasl.mechanism", "sasl.jaas.config"]);
         let hint = match nearest(&key, known.filter(|k| !k.ends_with('.'))) {
             Some(name) => format!("did you mean `{name}`?"),

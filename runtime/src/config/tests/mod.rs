@@ -3,7 +3,7 @@
 mod bad_input;
 mod good_input;
 mod parsing;
-mod plugins;
+pub(crate) mod plugins;
 mod secrets;
 mod worker_keys;
 
