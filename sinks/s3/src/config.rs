@@ -1,0 +1,336 @@
+//! The keys of Confluent's S3 sink that this one knows.
+
+use chrono_tz::Tz;
+use connector_core::json::DecimalFormat;
+use connector_core::{ConfigProblem, Secret};
+use flate2::Compression;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::layout::Partitioner;
+use crate::not_yet::NotYet;
+
+/// Configuration of `s3-sink`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+pub struct Config {
+    /// The bucket. With a `file:` or `memory:` store, the directory below `store.url`.
+    #[serde(rename = "s3.bucket.name")]
+    #[schemars(length(min = 1))]
+    pub bucket: String,
+
+    /// Records per object, counted in each topic-partition; 0 acts as 1.
+    #[serde(rename = "flush.size")]
+    pub flush_size: u64,
+
+    /// AWS region of the bucket.
+    #[serde(rename = "s3.region", default = "region")]
+    pub region: String,
+
+    /// Where the objects go when not to AWS: `http://host:port` or `https://host` of a service that speaks S3,
+    /// `file:///directory`, or `memory://name` (for tests).
+    #[serde(rename = "store.url", default)]
+    pub store_url: Option<String>,
+
+    /// Whether the bucket is the first part of the path (`host/bucket/key`) or of the host name (`bucket.host/key`).
+    #[serde(rename = "s3.path.style.access.enabled", default = "yes")]
+    pub path_style: bool,
+
+    /// Access key id. Without it the usual AWS places are asked: environment, web identity, container, instance.
+    /// Profile files (`~/.aws/credentials`) are not read.
+    #[serde(rename = "aws.access.key.id", default)]
+    pub access_key_id: Option<Secret>,
+
+    /// Secret access key that belongs to `aws.access.key.id`.
+    #[serde(rename = "aws.secret.access.key", default)]
+    pub secret_access_key: Option<Secret>,
+
+    /// First part of each object's key; blank: none.
+    #[serde(rename = "topics.dir", default = "topics_dir")]
+    pub topics_dir: String,
+
+    /// Text between the directories of a key.
+    #[serde(rename = "directory.delim", default = "slash")]
+    pub directory_delim: String,
+
+    /// Text between topic, partition and offset in a file name.
+    #[serde(rename = "file.delim", default = "plus")]
+    pub file_delim: String,
+
+    /// Digits to which the offset in a file name is padded with zeros.
+    #[serde(rename = "filename.offset.zero.pad.width", default = "pad_width")]
+    #[schemars(range(min = 1, max = 100))]
+    pub pad_width: usize,
+
+    /// Milliseconds of record time after which a file is closed; does nothing with the default partitioner, as in
+    /// Connect.
+    #[serde(rename = "rotate.interval.ms", default = "never")]
+    pub rotate_interval_ms: i64,
+
+    /// Milliseconds of clock time, counted from midnight in `timezone`, after which files are closed; -1: never.
+    #[serde(rename = "rotate.schedule.interval.ms", default = "never")]
+    pub rotate_schedule_interval_ms: i64,
+
+    /// Time zone of `rotate.schedule.interval.ms`, such as `UTC` or `Europe/London`.
+    #[serde(rename = "timezone", default)]
+    pub timezone: String,
+
+    /// Whether an object that exists is kept instead of overwritten; only with `rotate.schedule.interval.ms`.
+    #[serde(rename = "enable.conditional.writes", default = "yes")]
+    pub conditional_writes: bool,
+
+    /// How records are written: one JSON text a line, or the bytes as they are.
+    #[serde(rename = "format.class", default)]
+    pub format: Format,
+
+    /// Which directory a record belongs to.
+    #[serde(rename = "partitioner.class", default)]
+    pub partitioner: Partitioner,
+
+    /// The storage class of Connect; there is only this one.
+    #[serde(rename = "storage.class", default)]
+    pub storage: Storage,
+
+    /// What a record with another schema does to the open file.
+    #[serde(rename = "schema.compatibility", default)]
+    pub schema_compatibility: SchemaCompatibility,
+
+    /// How objects are compressed.
+    #[serde(rename = "s3.compression.type", default)]
+    pub compression: CompressionType,
+
+    /// gzip's level, 0 to 9; -1: its own default.
+    #[serde(rename = "s3.compression.level", default = "default_level")]
+    #[schemars(range(min = -1, max = 9))]
+    pub compression_level: i32,
+
+    /// End of the file names that the bytearray format writes, dot included.
+    #[serde(rename = "format.bytearray.extension", default = "bin")]
+    pub bytearray_extension: String,
+
+    /// Text after each record of the bytearray format, taken as it stands.
+    #[serde(rename = "format.bytearray.separator", default = "newline")]
+    pub bytearray_separator: String,
+
+    /// Bytes of one part of a large upload; smaller objects are sent whole.
+    #[serde(rename = "s3.part.size", default = "part_size")]
+    #[schemars(range(min = 5_242_880, max = 2_147_483_647))]
+    pub part_size: usize,
+
+    /// What a record without a value (a tombstone) does.
+    #[serde(rename = "behavior.on.null.values", default)]
+    pub null_values: NullValues,
+
+    /// How decimals are written in JSON: their bytes in base64, or numbers.
+    #[serde(rename = "json.decimal.format", default)]
+    pub decimal_format: DecimalFormat,
+
+    /// Server-side encryption: `AES256` or `aws:kms`.
+    #[serde(rename = "s3.ssea.name", default)]
+    pub sse: Option<Sse>,
+
+    /// Key id of `s3.ssea.name: aws:kms`; without it the bucket's own key is used.
+    #[serde(rename = "s3.sse.kms.key.id", default)]
+    pub kms_key_id: Option<String>,
+
+    #[serde(flatten)]
+    pub not_yet: NotYet,
+}
+
+/// `format.class`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// One JSON text a line.
+    #[default]
+    #[serde(alias = "io.confluent.connect.s3.format.json.JsonFormat")]
+    Json,
+    /// The value's bytes and a separator.
+    #[serde(alias = "io.confluent.connect.s3.format.bytearray.ByteArrayFormat")]
+    ByteArray,
+    /// Not yet.
+    #[serde(alias = "io.confluent.connect.s3.format.avro.AvroFormat")]
+    Avro,
+    /// Not yet.
+    #[serde(alias = "io.confluent.connect.s3.format.parquet.ParquetFormat")]
+    Parquet,
+}
+
+/// `storage.class`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Storage {
+    #[default]
+    #[serde(alias = "io.confluent.connect.s3.storage.S3Storage")]
+    S3,
+}
+
+/// `schema.compatibility`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum SchemaCompatibility {
+    #[default]
+    #[serde(alias = "none")]
+    None,
+    /// Not yet.
+    Backward,
+    /// Not yet.
+    BackwardTransitive,
+    /// Not yet.
+    Forward,
+    /// Not yet.
+    ForwardTransitive,
+    /// Not yet.
+    Full,
+    /// Not yet.
+    FullTransitive,
+}
+
+/// `s3.compression.type`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CompressionType {
+    #[default]
+    None,
+    Gzip,
+}
+
+/// `behavior.on.null.values`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum NullValues {
+    /// The record is refused.
+    #[default]
+    #[serde(alias = "FAIL")]
+    Fail,
+    /// The record is skipped.
+    #[serde(alias = "IGNORE")]
+    Ignore,
+    /// Not yet.
+    #[serde(alias = "WRITE")]
+    Write,
+}
+
+/// `s3.ssea.name`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+pub enum Sse {
+    #[serde(rename = "AES256")]
+    Aes256,
+    #[serde(rename = "aws:kms")]
+    Kms,
+}
+
+impl Config {
+    /// What the schema cannot say, all of it.
+    pub fn problems(&self) -> Vec<ConfigProblem> {
+        let mut problems = self.not_yet.problems();
+        let mut wrong = |key: &str, message: &str, hint: &str| {
+            problems.push(ConfigProblem::new(key, message, hint));
+        };
+        if matches!(self.format, Format::Avro | Format::Parquet) {
+            wrong("format.class", "Avro and Parquet are not supported yet", "use `json` or `bytearray`");
+        }
+        if self.partitioner != Partitioner::Default {
+            wrong("partitioner.class", "only the default partitioner is supported yet", "use `default`");
+        }
+        if self.schema_compatibility != SchemaCompatibility::None {
+            wrong("schema.compatibility", "only NONE is supported yet", "use `NONE`");
+        }
+        if self.null_values == NullValues::Write {
+            wrong("behavior.on.null.values", "`write` is not supported yet", "use `fail` or `ignore`");
+        }
+        if self.access_key_id.is_some() != self.secret_access_key.is_some() {
+            let hint = "set both, or neither to use the environment's credentials";
+            let (key, message) = match self.access_key_id {
+                Some(_) => ("aws.secret.access.key", "is missing though `aws.access.key.id` is set"),
+                None => ("aws.access.key.id", "is missing though `aws.secret.access.key` is set"),
+            };
+            wrong(key, message, hint);
+        }
+        if self.kms_key_id.is_some() && self.sse != Some(Sse::Kms) {
+            wrong("s3.sse.kms.key.id", "needs `s3.ssea.name: aws:kms`", "set it, or leave the key id out");
+        }
+        if self.store_url.as_deref().is_some_and(|url| crate::store::Scheme::of(url).is_none()) {
+            let hint = "write http://host:port, https://host, file:///directory or memory://name";
+            wrong("store.url", "is not the address of a store", hint);
+        }
+        if self.timezone.is_empty() && self.rotate_schedule_interval_ms > 0 {
+            let hint = "write a name such as UTC or Europe/London";
+            wrong("timezone", "is required with `rotate.schedule.interval.ms`", hint);
+        }
+        if !self.timezone.is_empty() && self.timezone.parse::<Tz>().is_err() {
+            wrong("timezone", "is not a known time zone", "write a name such as UTC or Europe/London");
+        }
+        problems
+    }
+
+    /// gzip's level, if objects are compressed.
+    pub fn gzip(&self) -> Option<Compression> {
+        (self.compression == CompressionType::Gzip).then(|| {
+            u32::try_from(self.compression_level).map_or_else(|_| Compression::default(), Compression::new)
+        })
+    }
+
+    /// Whether an existing object is kept (Connect's rule).
+    pub fn creates_only(&self) -> bool {
+        self.conditional_writes && self.rotate_schedule_interval_ms > 0
+    }
+
+    /// End of the object keys.
+    pub fn extension(&self) -> String {
+        let format = match self.format {
+            Format::ByteArray => &self.bytearray_extension,
+            _ => ".json",
+        };
+        let gzip = if self.gzip().is_some() { ".gz" } else { "" };
+        format!("{format}{gzip}")
+    }
+
+    /// What follows each record.
+    pub fn separator(&self) -> &str {
+        if self.format == Format::ByteArray { &self.bytearray_separator } else { "\n" }
+    }
+}
+
+fn region() -> String {
+    "us-west-2".to_owned()
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn topics_dir() -> String {
+    "topics".to_owned()
+}
+
+fn slash() -> String {
+    "/".to_owned()
+}
+
+fn plus() -> String {
+    "+".to_owned()
+}
+
+fn pad_width() -> usize {
+    10
+}
+
+fn never() -> i64 {
+    -1
+}
+
+fn default_level() -> i32 {
+    -1
+}
+
+fn bin() -> String {
+    ".bin".to_owned()
+}
+
+fn newline() -> String {
+    "\n".to_owned()
+}
+
+fn part_size() -> usize {
+    25 << 20
+}

@@ -1,0 +1,31 @@
+//! Confluent's S3 sink: records of a topic-partition become objects whose key names the first offset.
+//!
+//! A [`writer::Writer`] appends each record to the open file of its partition ([`body`]); at `flush.size` the file is
+//! closed and becomes an [`object::Object`], published at commit. Files larger than `s3.part.size` leave memory in
+//! parts while they grow ([`upload`]). [`store`] is S3, a directory, or memory.
+
+mod body;
+mod config;
+mod error;
+mod format;
+mod layout;
+mod local;
+mod memory;
+mod not_yet;
+mod object;
+mod schedule;
+mod sink;
+mod store;
+mod upload;
+mod writer;
+
+pub use config::Config;
+pub use sink::S3Sink;
+pub use store::memory_store;
+
+use connector_core::Component;
+
+/// The plugin `s3-sink`.
+pub fn component() -> Component {
+    Component::sink::<S3Sink>(env!("CARGO_PKG_VERSION"))
+}

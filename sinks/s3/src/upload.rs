@@ -1,0 +1,149 @@
+//! One large object on its way: parts leave in the background while the file still grows.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use connector_core::Result;
+use futures::{StreamExt, TryStreamExt, stream};
+use object_store::multipart::PartId;
+use object_store::path::Path;
+use object_store::{MultipartId, ObjectStoreExt, PutPayload};
+use tokio::sync::{Mutex as AsyncMutex, OnceCell, OwnedSemaphorePermit};
+use tokio::task::JoinSet;
+
+use crate::store::Store;
+
+/// Parts of one object that are sent at once by [`Upload::send_all`].
+const PARTS_AT_ONCE: usize = 4;
+
+/// A multipart upload.
+pub struct Upload {
+    key: Path,
+    id: OnceCell<MultipartId>,
+    parts: Mutex<Vec<Arc<Part>>>,
+    background: Mutex<JoinSet<()>>,
+    /// Bytes of records whose parts have left memory.
+    spilled: Arc<AtomicU64>,
+}
+
+/// One part: its bytes are kept until the store has them, so that a failed one can be sent again.
+pub struct Part {
+    number: usize,
+    size: usize,
+    /// Bytes of records (before compression) that it stands for.
+    records: u64,
+    state: AsyncMutex<State>,
+}
+
+enum State {
+    Waiting(PutPayload),
+    Sent(PartId),
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Upload {
+    pub fn new(key: Path, spilled: Arc<AtomicU64>) -> Self {
+        Self { key, id: OnceCell::new(), parts: Mutex::default(), background: Mutex::default(), spilled }
+    }
+
+    /// Adds the next part; nothing is sent yet.
+    pub fn push(&self, payload: PutPayload, records: u64) -> Arc<Part> {
+        let mut parts = lock(&self.parts);
+        let (number, size) = (parts.len(), payload.content_length());
+        let part = Arc::new(Part { number, size, records, state: AsyncMutex::new(State::Waiting(payload)) });
+        parts.push(Arc::clone(&part));
+        part
+    }
+
+    fn all(&self) -> Vec<Arc<Part>> {
+        lock(&self.parts).clone()
+    }
+
+    /// Bytes of the whole object.
+    pub fn size(&self) -> u64 {
+        lock(&self.parts).iter().map(|part| part.size as u64).sum()
+    }
+
+    /// Sends `part` in the background. A failure is only logged: [`Upload::send_all`] sends it again.
+    pub fn start(self: &Arc<Self>, part: Arc<Part>, store: Store, permit: OwnedSemaphorePermit) {
+        let upload = Arc::clone(self);
+        let mut background = lock(&self.background);
+        while background.try_join_next().is_some() {}
+        background.spawn(async move {
+            if let Err(error) = upload.send(&part, &store).await {
+                tracing::warn!(%error, part = part.number, "a part could not be sent; it is sent again at the flush");
+            }
+            drop(permit);
+        });
+    }
+
+    /// Sends `part` unless the store has it; waits when it is under way.
+    async fn send(&self, part: &Part, store: &Store) -> Result<()> {
+        let mut state = part.state.lock().await;
+        let State::Waiting(payload) = &*state else { return Ok(()) };
+        let explain = |cause| store.explain("sending a part of", Some(&self.key), &cause);
+        let id =
+            self.id.get_or_try_init(|| store.parts.create_multipart(&self.key)).await.map_err(explain)?;
+        let sent =
+            store.parts.put_part(&self.key, id, part.number, payload.clone()).await.map_err(explain)?;
+        *state = State::Sent(sent);
+        self.spilled.fetch_add(part.records, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Returns when the store has every part.
+    pub async fn send_all(&self, store: &Store) -> Result<()> {
+        stream::iter(self.all())
+            .map(|part| async move { self.send(&part, store).await })
+            .buffer_unordered(PARTS_AT_ONCE)
+            .try_collect()
+            .await
+    }
+
+    /// Makes the object visible. With `create`, one that is there already and is as large is kept.
+    pub async fn complete(&self, store: &Store, create: bool) -> Result<()> {
+        self.send_all(store).await?;
+        if create && self.is_there(store).await {
+            self.abort(store).await;
+            return Ok(());
+        }
+        let mut ids = Vec::new();
+        for part in self.all() {
+            if let State::Sent(id) = &*part.state.lock().await {
+                ids.push(PartId { content_id: id.content_id.clone() });
+            }
+        }
+        let Some(id) = self.id.get() else { return Ok(()) };
+        match store.parts.complete_multipart(&self.key, id, ids).await {
+            Ok(_) => Ok(()),
+            // An earlier try got through, only its answer was lost.
+            Err(object_store::Error::NotFound { .. }) if self.is_there(store).await => Ok(()),
+            Err(cause) => Err(store.explain("completing", Some(&self.key), &cause)),
+        }
+    }
+
+    async fn is_there(&self, store: &Store) -> bool {
+        store.objects.head(&self.key).await.is_ok_and(|object| object.size == self.size())
+    }
+
+    /// Gives up; parts that the store has are deleted.
+    pub async fn abort(&self, store: &Store) {
+        let mut background = std::mem::take(&mut *lock(&self.background));
+        background.shutdown().await;
+        let Some(id) = self.id.get() else { return };
+        if let Err(cause) = store.parts.abort_multipart(&self.key, id).await {
+            let error = store.explain("aborting the upload of", Some(&self.key), &cause);
+            tracing::warn!(%error, "parts stay in the bucket; a lifecycle rule removes them");
+        }
+    }
+}
+
+impl fmt::Debug for Upload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upload").field("key", &self.key).field("size", &self.size()).finish()
+    }
+}

@@ -1,0 +1,61 @@
+use connector_core::testing::{self, SinkCase};
+use connector_core::{Offset, TopicPartition};
+use object_store::ObjectStore;
+
+use crate::all;
+
+async fn positions(store: &dyn ObjectStore) -> Vec<(TopicPartition, Offset)> {
+    let bodies = all(store).await.into_values();
+    bodies
+        .flat_map(|body| body.split(|&b| b == b'\n').filter_map(testing::position_of).collect::<Vec<_>>())
+        .collect()
+}
+
+async fn conforms(name: &'static str, keys: &[(&str, &str)]) {
+    let url = format!("memory://{name}");
+    let mut config = testing::config(&[("s3.bucket.name", "b"), ("store.url", &url)]);
+    config.extend(testing::config(keys));
+    let case = SinkCase::new(sink_s3::component(), config, move || async move {
+        positions(&*sink_s3::memory_store(name, "b")).await
+    });
+    testing::sink::run(&case).await;
+}
+
+#[tokio::test]
+async fn json_conforms() {
+    conforms("conformance-json", &[("flush.size", "3")]).await;
+}
+
+#[tokio::test]
+async fn one_object_a_record_conforms() {
+    conforms("conformance-one", &[("flush.size", "1"), ("behavior.on.null.values", "ignore")]).await;
+}
+
+#[tokio::test]
+async fn bytes_with_a_schedule_conform() {
+    let keys = [
+        ("flush.size", "100"),
+        ("format.class", "bytearray"),
+        ("rotate.schedule.interval.ms", "60000"),
+        ("timezone", "UTC"),
+    ];
+    conforms("conformance-bytes", &keys).await;
+}
+
+#[tokio::test]
+async fn a_directory_conforms() {
+    let directory = tempfile::tempdir().unwrap();
+    let url = format!("file://{}", directory.path().display());
+    let config = testing::config(&[("s3.bucket.name", "b"), ("store.url", &url), ("flush.size", "4")]);
+    let root = directory.path().join("b");
+    let case = SinkCase::new(sink_s3::component(), config, move || {
+        let root = root.clone();
+        async move {
+            match object_store::local::LocalFileSystem::new_with_prefix(root) {
+                Ok(store) => positions(&store).await,
+                Err(_) => Vec::new(),
+            }
+        }
+    });
+    testing::sink::run(&case).await;
+}
