@@ -49,21 +49,27 @@ pub fn run(arguments: &ArgMatches) -> ExitCode {
 #[cfg(feature = "embedded-broker")]
 async fn serve(listen: &str, data: &str) -> Result<(), Box<dyn std::error::Error>> {
     use tansu_broker::broker::Broker;
+    use tansu_broker::coordinator::group::administrator::Controller;
+    use tansu_storage::StorageContainer;
     use url::Url;
 
     let listener = Url::parse(&format!("tcp://{listen}"))
         .map_err(|e| format!("--listen: `{listen}` is not host:port ({e})"))?;
-    if let Some(parent) = std::path::Path::new(data).parent() {
-        std::fs::create_dir_all(parent)?;
-    }
     let file = std::path::absolute(data)?;
-    let mut broker = Broker::<(), ()>::builder()
+    let (Some(directory), Some(name)) = (file.parent(), file.file_name()) else {
+        return Err(format!("--data: `{data}` is not a file").into());
+    };
+    std::fs::create_dir_all(directory)?;
+    // The storage takes its path from the working directory, whatever its URL says.
+    std::env::set_current_dir(directory)?;
+    let storage = Url::parse(&format!("sqlite:///{}", name.to_string_lossy()))?;
+    let mut broker = Broker::<Controller<StorageContainer>, StorageContainer>::builder()
         .node_id(1)
         .cluster_id("sidestream-embedded")
         .incarnation_id(uuid::Uuid::new_v4())
         .advertised_listener(listener.clone())
         .listener(listener)
-        .storage(Url::parse(&format!("sqlite://{}", file.display()))?)
+        .storage(storage)
         .silent(true)
         .build()
         .await?;

@@ -24,6 +24,9 @@ use crate::kafka::consumer::{CommitOutcome, Committed, ConsumerHandle, Fetched, 
 const PRESSURE_PERCENT: usize = 85;
 /// How often the clock and the memory are looked at.
 const TICK: Duration = Duration::from_millis(250);
+/// How often, and after which pause, a commit is repeated that a rebalance got in the way of.
+const SETTLE_ATTEMPTS: usize = 25;
+const SETTLE_PAUSE: Duration = Duration::from_millis(200);
 
 /// What a sink task is made of.
 pub struct SinkTask {
@@ -117,6 +120,7 @@ impl Running {
             Membership::Assigned { partitions, epoch } => {
                 for tp in &partitions {
                     self.ledgers.insert(tp.clone(), Ledger::new(tp.clone(), epoch));
+                    self.task.status.set_lag(tp, 0);
                 }
                 let (status, stop) = (&self.task.status, &self.task.stop);
                 let resume = retry::with_backoff(status, stop, || self.task.sink.open(&partitions)).await?;
@@ -235,7 +239,15 @@ impl Running {
             retry::with_backoff(&status, &give_up, || sink.commit(&staged)).await?;
             let offsets: Committed =
                 ranges.iter().map(|r| (r.partition.clone(), (r.end, String::new()))).collect();
-            retry::with_backoff(&status, &give_up, || committer.commit(offsets.clone())).await
+            // While the group settles a member that keeps its partitions is refused for a moment.
+            for _ in 0..SETTLE_ATTEMPTS {
+                let outcome = retry::with_backoff(&status, &give_up, || committer.commit(offsets.clone())).await?;
+                if outcome == CommitOutcome::Committed {
+                    return Ok(outcome);
+                }
+                tokio::time::sleep(SETTLE_PAUSE).await;
+            }
+            Ok(CommitOutcome::Fenced)
         }));
     }
 

@@ -102,7 +102,7 @@ impl Worker {
                 status.set(State::Failed, error.to_string());
             }
         } else {
-            let _ = self.ready.send(true);
+            self.ready.send_replace(true);
             let refresh = tokio::spawn(self.clone().refresh_topics());
             join_all(connectors.into_iter().map(|(connector, status)| {
                 let worker = self.clone();
