@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
-use super::block_on;
+use super::{block_on, wait_until};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -78,9 +78,26 @@ impl Kafka {
         }
     }
 
+    /// Removes topics and groups of an earlier run, if there are any, and creates the topics.
+    pub fn fresh_topics(&self, topics: &BTreeMap<String, i32>, groups: &[String]) {
+        let admin: AdminClient<DefaultClientContext> = self.config().create().unwrap();
+        let options = AdminOptions::new().operation_timeout(Some(TIMEOUT));
+        let names: Vec<&str> = topics.keys().map(String::as_str).collect();
+        let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
+        // What is not there cannot be deleted, which is fine.
+        block_on(admin.delete_topics(&names, &options)).unwrap();
+        block_on(admin.delete_groups(&groups, &options)).unwrap();
+        wait_until(TIMEOUT, "the topics of an earlier run are gone", || {
+            let metadata = admin.inner().fetch_metadata(None, TIMEOUT).unwrap();
+            metadata.topics().iter().all(|topic| !topics.contains_key(topic.name())).then_some(())
+        });
+        self.create_topics(topics.iter().map(|(name, partitions)| (name.as_str(), *partitions)));
+    }
+
     /// Writes the records in their order; all are acknowledged when this returns.
     pub fn produce(&self, records: impl IntoIterator<Item = Record>) {
-        let producer: FutureProducer = self.config().set("linger.ms", "5").create().unwrap();
+        let producer: FutureProducer =
+            self.config().set("linger.ms", "5").set("partitioner", "murmur2_random").create().unwrap();
         let mut sent = Vec::new();
         for record in records {
             let mut headers = OwnedHeaders::new();
@@ -119,6 +136,28 @@ impl Kafka {
         let committed = consumer.committed_offsets(wanted, TIMEOUT).unwrap();
         let offset = |offset| if let Offset::Offset(offset) = offset { Some(offset) } else { None };
         committed.elements().iter().filter_map(|e| Some((e.partition(), offset(e.offset())?))).collect()
+    }
+
+    /// How many partitions a topic has; 0: there is no such topic.
+    pub fn partition_count(&self, topic: &str) -> usize {
+        let consumer: BaseConsumer = self.config().create().unwrap();
+        partitions(&consumer, topic).len()
+    }
+
+    /// A setting of a topic, such as `retention.ms`.
+    pub fn topic_setting(&self, topic: &str, key: &str) -> Option<String> {
+        let admin: AdminClient<DefaultClientContext> = self.config().create().unwrap();
+        let wanted = [ResourceSpecifier::Topic(topic)];
+        let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
+        let described = block_on(admin.describe_configs(&wanted, &options)).unwrap().remove(0).unwrap();
+        described.get(key)?.value.clone()
+    }
+
+    /// The offset after the last record of each partition.
+    pub fn ends(&self, topic: &str) -> BTreeMap<i32, i64> {
+        let consumer: BaseConsumer = self.config().create().unwrap();
+        let end = |partition| consumer.fetch_watermarks(topic, partition, TIMEOUT).unwrap().1;
+        partitions(&consumer, topic).into_iter().map(|partition| (partition, end(partition))).collect()
     }
 
     /// All records that a topic holds now, partition by partition in the order of their offsets.

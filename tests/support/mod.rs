@@ -4,7 +4,12 @@
 //! environment variables. Names of topics, groups and buckets must be each test's own: see [`unique`].
 #![allow(dead_code)] // Each test binary uses a part of it.
 
+pub mod database;
+pub mod forward;
+pub mod http;
 pub mod kafka;
+pub mod layout;
+pub mod metrics;
 pub mod process;
 pub mod s3;
 
@@ -16,7 +21,9 @@ use std::time::{Duration, Instant};
 
 #[allow(unused_imports)]
 pub use {
+    database::Database,
     kafka::{Kafka, Record},
+    metrics::Metrics,
     process::{Sidestream, Task, sidestream},
     s3::S3,
 };

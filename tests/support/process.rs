@@ -1,7 +1,7 @@
 //! The program as users run it: a process, its files, its log and its HTTP answers.
 
 use std::fs::{self, File};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
@@ -132,6 +132,30 @@ impl Sidestream {
             let answer = reqwest::get(format!("{}{path}", self.url)).await.ok()?;
             Some((answer.status().as_u16(), answer.text().await.ok()?))
         })
+    }
+
+    /// Waits until it answers HTTP at all, healthy or not.
+    #[track_caller]
+    pub fn wait_listening(&self) {
+        let address = self.url.trim_start_matches("http://");
+        wait_until(Duration::from_secs(30), "the worker listens", || TcpStream::connect(address).ok());
+    }
+
+    pub fn metrics(&self) -> super::Metrics {
+        let (status, text) = self.get("/metrics");
+        assert_eq!(status, 200, "{text}");
+        super::Metrics::parse(&text)
+    }
+
+    /// Waits until the log has `text`.
+    #[track_caller]
+    pub fn wait_log(&self, text: &str, deadline: Duration) {
+        wait_until(deadline, &format!("the log says `{text}`"), || self.log().contains(text).then_some(()));
+    }
+
+    /// Overwrites a file of its directory; `restart` reads it.
+    pub fn rewrite(&self, name: &str, text: &str) {
+        fs::write(self.dir.path().join(name), text).unwrap();
     }
 
     pub fn tasks(&self) -> Vec<Task> {
