@@ -25,10 +25,17 @@ pub fn parse(file: &Arc<str>, text: &str, report: &mut Report) -> Option<Node> {
     match reader.document() {
         Ok(node) => Some(node),
         Err(error) => {
-            report.add(error);
+            report.add(*error);
             None
         }
     }
+}
+
+/// Why reading stopped.
+type Stop = Box<Diagnostic>;
+
+fn stop(place: &Place, message: impl Into<String>, hint: &str) -> Stop {
+    Box::new(Diagnostic::error(place, message).hint(hint))
 }
 
 struct Reader<'a> {
@@ -43,7 +50,7 @@ struct Reader<'a> {
 type Next<'a> = (Event<'a>, Span);
 
 impl<'a> Reader<'a> {
-    fn document(&mut self) -> Result<Node, Diagnostic> {
+    fn document(&mut self) -> Result<Node, Stop> {
         let mut root = None;
         loop {
             let (event, span) = self.next()?;
@@ -52,15 +59,15 @@ impl<'a> Reader<'a> {
                 Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd => {}
                 _ if root.is_some() => {
                     let message = "a second YAML document begins here";
-                    return Err(Diagnostic::error(&self.place(span), message)
-                        .hint("one document a file: put the rest into a file of its own"));
+                    let hint = "one document a file: put the rest into a file of its own";
+                    return Err(stop(&self.place(span), message, hint));
                 }
                 _ => root = Some(self.node((event, span))?),
             }
         }
     }
 
-    fn next(&mut self) -> Result<Next<'a>, Diagnostic> {
+    fn next(&mut self) -> Result<Next<'a>, Stop> {
         loop {
             match self.events.next_event() {
                 Some(Ok((Event::Comment(..), _))) => {}
@@ -68,10 +75,9 @@ impl<'a> Reader<'a> {
                 Some(Err(error)) => {
                     let mark = error.marker();
                     let place = Place::new(self.file, mark.line(), mark.col() + 1);
-                    return Err(Diagnostic::error(&place, format!("malformed YAML: {}", error.info())).hint(
-                        "look at the indentation and quotes here and just above; inside [ ] and { } a placeholder \
-                         needs quotes: \"${env:NAME}\"",
-                    ));
+                    let hint = "look at the indentation and quotes here and just above; inside [ ] and { } a \
+                                placeholder needs quotes: \"${env:NAME}\"";
+                    return Err(stop(&place, format!("malformed YAML: {}", error.info()), hint));
                 }
                 None => return Ok((Event::StreamEnd, Span::default())),
             }
@@ -82,16 +88,16 @@ impl<'a> Reader<'a> {
         Place::new(self.file, span.start.line(), span.start.col() + 1)
     }
 
-    fn count(&mut self, nodes: usize, place: &Place) -> Result<(), Diagnostic> {
+    fn count(&mut self, nodes: usize, place: &Place) -> Result<(), Stop> {
         self.nodes = self.nodes.saturating_add(nodes);
         if self.nodes > MAX_NODES {
-            return Err(Diagnostic::error(place, format!("more than {MAX_NODES} values in one file"))
-                .hint("aliases (`*name`) multiply what they stand for; use fewer, or split the file"));
+            let hint = "aliases (`*name`) multiply what they stand for; use fewer, or split the file";
+            return Err(stop(place, format!("more than {MAX_NODES} values in one file"), hint));
         }
         Ok(())
     }
 
-    fn node(&mut self, (event, span): Next<'a>) -> Result<Node, Diagnostic> {
+    fn node(&mut self, (event, span): Next<'a>) -> Result<Node, Stop> {
         let place = self.place(span);
         self.count(1, &place)?;
         let (content, anchor) = match event {
@@ -120,13 +126,13 @@ impl<'a> Reader<'a> {
             }
             Event::Alias(id) => {
                 let mut node = self.anchors.get(&id).cloned().ok_or_else(|| {
-                    Diagnostic::error(&place, "this alias stands inside of what it stands for")
+                    stop(&place, "this alias stands inside of what it stands for", "write the value out")
                 })?;
                 self.count(size(&node), &place)?;
                 node.place = place;
                 return Ok(node);
             }
-            _ => return Err(Diagnostic::error(&place, "malformed YAML: a value is missing here")),
+            _ => return Err(stop(&place, "malformed YAML: a value is missing here", "")),
         };
         let node = Node { content, place };
         if anchor != 0 {
@@ -135,7 +141,7 @@ impl<'a> Reader<'a> {
         Ok(node)
     }
 
-    fn mapping(&mut self, place: &Place) -> Result<Content, Diagnostic> {
+    fn mapping(&mut self, place: &Place) -> Result<Content, Stop> {
         let (mut entries, mut merged) = (Vec::new(), Vec::new());
         loop {
             let next = self.next()?;
@@ -151,9 +157,9 @@ impl<'a> Reader<'a> {
                     entries.push(Entry { key: key_text, place: key.place, node });
                 }
                 _ => {
-                    return Err(Diagnostic::error(&key.place, "a key has to be a text").hint(
-                        "quote a placeholder that stands alone as key, or an empty one: \"${env:NAME}\"",
-                    ));
+                    let hint =
+                        "quote a placeholder at its beginning, and what looks like null: \"${env:NAME}\"";
+                    return Err(stop(&key.place, "a key has to be a text, and not empty", hint));
                 }
             }
         }
@@ -167,7 +173,7 @@ impl<'a> Reader<'a> {
             };
             for map in maps {
                 let Content::Map(more) = map.content else {
-                    return Err(Diagnostic::error(&map.place, "`<<` takes a map, or a list of maps"));
+                    return Err(stop(&map.place, "`<<` takes a map, or a list of maps", "write `<<: *name`"));
                 };
                 let new: Vec<_> =
                     more.into_iter().filter(|m| entries.iter().all(|e| e.key != m.key)).collect();
@@ -178,13 +184,15 @@ impl<'a> Reader<'a> {
     }
 
     /// Whether a tag says that this is text; tags of other kinds than YAML's own scalars are refused.
-    fn is_text(&self, tag: Option<&Tag>, place: &Place) -> Result<bool, Diagnostic> {
+    fn is_text(&self, tag: Option<&Tag>, place: &Place) -> Result<bool, Stop> {
         match tag.map(Tag::core_suffix) {
             None => Ok(false),
             Some(Some("str")) => Ok(true),
             Some(Some("int" | "float" | "bool" | "null" | "map" | "seq")) => Ok(false),
-            Some(_) => Err(Diagnostic::error(place, "YAML tags (`!name`) have no meaning here")
-                .hint("leave the tag out; for a secret use ${file:path:key} or ${env:NAME}")),
+            Some(_) => {
+                let hint = "leave the tag out; for a secret use ${file:path:key} or ${env:NAME}";
+                Err(stop(place, "YAML tags (`!name`) have no meaning here", hint))
+            }
         }
     }
 }

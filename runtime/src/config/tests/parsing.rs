@@ -91,8 +91,8 @@ fn yaml_beyond_a_plain_tree_is_refused() {
       hint: one document a file: put the rest into a file of its own
     f:1:11: error: YAML tags (`!name`) have no meaning here
       hint: leave the tag out; for a secret use ${file:path:key} or ${env:NAME}
-    f:1:1: error: a key has to be a text
-      hint: quote a placeholder that stands alone as key, or an empty one: "${env:NAME}"
+    f:1:1: error: a key has to be a text, and not empty
+      hint: quote a placeholder at its beginning, and what looks like null: "${env:NAME}"
     f:1:4: error: malformed YAML: while parsing node, found unknown anchor
       hint: look at the indentation and quotes here and just above; inside [ ] and { } a placeholder needs quotes: "${env:NAME}"
     f:2:1: error: `a` is written twice
