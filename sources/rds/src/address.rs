@@ -37,7 +37,7 @@ pub struct Address {
     pub zero_date_is_null: bool,
 }
 
-const FORMS: &str = "write jdbc:mysql://host:3306/db, jdbc:mariadb://host:3306/db or jdbc:postgresql://host:5432/db; \
+const FORMS: &str = "write mysql://host:3306/db or jdbc:mysql://host:3306/db, jdbc:mariadb://host:3306/db or jdbc:postgresql://host:5432/db; \
                      percent-encode special characters, or use connection.user and connection.password";
 
 fn problem(message: impl Into<String>, hint: impl Into<String>) -> ConfigProblem {

@@ -74,6 +74,7 @@ struct Table {
     topic: Arc<str>,
     /// The incrementing value of the last row that was returned.
     position: Option<i64>,
+    /// In a run that ends: nothing of it is left to read.
     finished: bool,
 }
 
@@ -191,7 +192,7 @@ impl Source for RdsSource {
                 Some(Ok(Event::Page(page))) => state.pending = Some(page),
                 Some(Ok(Event::Finished(index))) => {
                     if let Some(table) = state.tables.get_mut(index) {
-                        table.finished = true;
+                        table.finished = self.settings.config.once;
                     }
                 }
                 Some(Ok(Event::End)) => state.ended = true,
@@ -236,7 +237,7 @@ fn stored(context: &SourceContext, table: &TableId) -> Result<Option<i64>> {
 }
 
 impl State {
-    /// What a reader has to do: all tables, or in a run that ends those that are left.
+    /// What a reader has to do: all tables, less those that are finished.
     fn work(&self) -> Vec<Work> {
         let tables = self.tables.iter().enumerate();
         tables

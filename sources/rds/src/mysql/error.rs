@@ -49,6 +49,9 @@ pub fn explain(error: Error, address: &Address) -> ConnectError {
 
 fn server(error: &ServerError, address: &Address) -> ConnectError {
     let ServerError { code, message, state } = error;
+    // Of a data exception or a violated constraint the message quotes the value.
+    let quotes = state.starts_with("22") || state.starts_with("23") || matches!(code, 1264 | 1265 | 1292 | 1366 | 1411);
+    let message = if quotes { "a value was refused" } else { message };
     let text = format!("{address}: {message} (error {code})");
     let user = |name: &str, hint: &str| ConnectError::user(name, &text).hint(hint);
     match code {

@@ -37,7 +37,13 @@ pub fn explain(error: &Error, address: &Address) -> ConnectError {
 
 fn server(error: &DbError, address: &Address) -> ConnectError {
     let code = error.code().code();
-    let text = format!("{address}: {} (SQLSTATE {code})", error.message());
+    // Of a data exception or a violated constraint the message quotes the value.
+    let message = if code.starts_with("22") || code.starts_with("23") {
+        "a value was refused"
+    } else {
+        error.message()
+    };
+    let text = format!("{address}: {message} (SQLSTATE {code})");
     let user = |name: &str, hint: &str| ConnectError::user(name, &text).hint(hint);
     match code {
         "28000" if error.message().contains("no encryption") => {
