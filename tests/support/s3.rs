@@ -1,8 +1,9 @@
 //! Buckets and objects, seen from outside: plain signed requests, so that no client's idea of keys is in between.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
-use reqwest::{Method, Url};
+use reqwest::{Client, Method, Url};
 use sha2::{Digest, Sha256};
 
 use super::block_on;
@@ -107,8 +108,9 @@ impl S3 {
             "AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders={signed}, Signature={signature}"
         );
 
+        static CLIENT: LazyLock<Client> = LazyLock::new(Client::new);
         block_on(async {
-            let request = reqwest::Client::new().request(method, url).header("authorization", authorization);
+            let request = CLIENT.request(method, url).header("authorization", authorization);
             let request = request.header("x-amz-content-sha256", digest).header("x-amz-date", time);
             let answer = request.body(body.to_vec()).send().await.unwrap();
             (answer.status().as_u16(), answer.bytes().await.unwrap().to_vec())
