@@ -92,7 +92,7 @@ fn read(files: &[PathBuf], report: &mut Report) -> Vec<(Arc<str>, String)> {
                 report.add(Diagnostic::error(&place, "this file is not UTF-8 text").hint("save it as UTF-8"));
             }
             Err(error) => {
-                let message = format!("cannot read `{name}`: {}", error.kind());
+                let message = format!("cannot read `{name}`: {}", placeholder::reason(error.kind()));
                 let hint = "check the path and who may read it";
                 report.add(Diagnostic::placeless(Severity::Error, message).hint(hint));
             }

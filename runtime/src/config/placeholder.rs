@@ -1,6 +1,7 @@
 //! `${env:NAME}`, `${file:path:key}` and `${directory:dir:file}` in texts, as Connect's configuration providers.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -223,13 +224,18 @@ fn two<'a>(path: &'a str, form: &str) -> Result<(&'a str, &'a str), Unresolved> 
 
 fn read(file: &str) -> Result<String, Unresolved> {
     std::fs::read_to_string(file).map_err(|error| {
-        let reason = match error.kind() {
-            std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
-            std::io::ErrorKind::InvalidData => "it is not UTF-8 text".to_owned(),
-            kind => kind.to_string(),
-        };
-        unresolved(format!("cannot read `{file}`: {reason}"), "check the path and who may read it")
+        let message = format!("cannot read `{file}`: {}", reason(error.kind()));
+        unresolved(message, "check the path and who may read it")
     })
+}
+
+/// Why a file cannot be read.
+pub(super) fn reason(kind: ErrorKind) -> String {
+    match kind {
+        ErrorKind::NotFound => "there is no such file".to_owned(),
+        ErrorKind::InvalidData => "it is not UTF-8 text".to_owned(),
+        kind => kind.to_string(),
+    }
 }
 
 fn property(file: &str, text: &str, key: &str) -> Option<String> {
