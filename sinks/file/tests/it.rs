@@ -38,7 +38,7 @@ async fn conforms() {
         let text = fs::read(&read).unwrap_or_default();
         async move { text.split(|&b| b == b'\n').filter_map(testing::position_of).collect() }
     });
-    testing::sink::run(&case).await;
+    testing::sink::run_both(&case).await;
 }
 
 #[tokio::test]

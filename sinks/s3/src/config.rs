@@ -111,7 +111,7 @@ pub struct Config {
     #[serde(rename = "format.bytearray.separator", default = "newline")]
     pub bytearray_separator: String,
 
-    /// Bytes of one part of a large upload; smaller objects are sent whole.
+    /// Bytes of one part of a large upload; smaller objects are sent whole. S3 takes 10,000 parts an object.
     #[serde(rename = "s3.part.size", default = "part_size")]
     #[schemars(range(min = 5_242_880, max = 2_147_483_647))]
     pub part_size: usize,

@@ -147,3 +147,112 @@ impl fmt::Debug for Upload {
         f.debug_struct("Upload").field("key", &self.key).field("size", &self.size()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use connector_core::async_trait;
+    use object_store::memory::InMemory;
+    use object_store::multipart::MultipartStore;
+    use object_store::{Error, PutResult};
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::memory::MemoryParts;
+
+    /// Fails the first `failures` parts, and loses the answer of each completion.
+    struct Flaky {
+        parts: MemoryParts,
+        failures: AtomicUsize,
+        loses_answers: bool,
+    }
+
+    fn lost() -> Error {
+        Error::Generic { store: "S3", source: "connection reset".into() }
+    }
+
+    #[async_trait]
+    impl MultipartStore for Flaky {
+        async fn create_multipart(&self, path: &Path) -> object_store::Result<MultipartId> {
+            self.parts.create_multipart(path).await
+        }
+
+        async fn put_part(
+            &self,
+            path: &Path,
+            id: &MultipartId,
+            part_idx: usize,
+            data: PutPayload,
+        ) -> object_store::Result<PartId> {
+            let failed = self
+                .failures
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1))
+                .is_ok();
+            if failed { Err(lost()) } else { self.parts.put_part(path, id, part_idx, data).await }
+        }
+
+        async fn complete_multipart(
+            &self,
+            path: &Path,
+            id: &MultipartId,
+            parts: Vec<PartId>,
+        ) -> object_store::Result<PutResult> {
+            let result = self.parts.complete_multipart(path, id, parts).await?;
+            if self.loses_answers { Err(lost()) } else { Ok(result) }
+        }
+
+        async fn abort_multipart(&self, path: &Path, id: &MultipartId) -> object_store::Result<()> {
+            self.parts.abort_multipart(path, id).await
+        }
+    }
+
+    fn flaky(failures: usize, loses_answers: bool) -> Store {
+        let memory = Arc::new(InMemory::new());
+        let parts = MemoryParts::new(Arc::clone(&memory));
+        let parts = Arc::new(Flaky { parts, failures: AtomicUsize::new(failures), loses_answers });
+        Store { objects: memory, parts, place: "a flaky store".into() }
+    }
+
+    async fn body(store: &Store) -> Vec<u8> {
+        store.objects.get(&Path::from("k")).await.unwrap().bytes().await.unwrap().to_vec()
+    }
+
+    #[tokio::test]
+    async fn a_part_that_failed_in_the_background_is_sent_again() {
+        let store = flaky(2, false);
+        let spilled = Arc::new(AtomicU64::new(0));
+        let upload = Arc::new(Upload::new(Path::from("k"), Arc::clone(&spilled)));
+        let permits = Arc::new(Semaphore::new(8));
+        for text in ["one ", "two ", "three"] {
+            let part = upload.push(text.into(), 10);
+            upload.start(part, store.clone(), Arc::clone(&permits).acquire_owned().await.unwrap());
+        }
+        // All three have run.
+        drop(permits.acquire_many(8).await.unwrap());
+        assert_eq!(spilled.load(Ordering::Relaxed), 10, "two of three are still in memory");
+        upload.complete(&store, false).await.unwrap();
+        assert_eq!(spilled.load(Ordering::Relaxed), 30);
+        assert_eq!(body(&store).await, b"one two three");
+    }
+
+    #[tokio::test]
+    async fn a_flush_that_fails_can_be_repeated() {
+        let store = flaky(1, false);
+        let upload = Upload::new(Path::from("k"), Arc::default());
+        upload.push("one".into(), 3);
+        let error = upload.send_all(&store).await.unwrap_err();
+        assert!(error.is_retriable(), "{error}");
+        upload.send_all(&store).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_completion_whose_answer_is_lost_is_recognised() {
+        let store = flaky(0, true);
+        let upload = Upload::new(Path::from("k"), Arc::default());
+        upload.push("one".into(), 3);
+        assert!(upload.complete(&store, false).await.unwrap_err().is_retriable());
+        upload.complete(&store, false).await.unwrap();
+        assert_eq!(body(&store).await, b"one");
+    }
+}

@@ -63,7 +63,7 @@ async fn conforms() {
     let text: String = (0..40).map(|n| format!("line {n}\n")).collect();
     fs::write(&file, text).unwrap();
     let case = SourceCase::new(source_file::component(), keys(&file, &[("file.stop.at.end", "true")]), 40);
-    testing::source::run(&case).await;
+    testing::source::run_both(&case).await;
 }
 
 #[tokio::test]

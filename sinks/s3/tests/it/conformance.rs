@@ -18,7 +18,7 @@ async fn conforms(name: &'static str, keys: &[(&str, &str)]) {
     let case = SinkCase::new(sink_s3::component(), config, move || async move {
         positions(&*sink_s3::memory_store(name, "b")).await
     });
-    testing::sink::run(&case).await;
+    testing::sink::run_both(&case).await;
 }
 
 #[tokio::test]
@@ -57,5 +57,5 @@ async fn a_directory_conforms() {
             }
         }
     });
-    testing::sink::run(&case).await;
+    testing::sink::run_both(&case).await;
 }

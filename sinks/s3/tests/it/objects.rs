@@ -74,19 +74,14 @@ async fn a_range_cannot_end_inside_of_a_file() {
 
 #[tokio::test]
 async fn names_follow_the_configuration() {
-    let cases: [(&str, &[(&str, &str)], &str); 5] = [
-        ("names-dir", &[("topics.dir", "raw/data")], "raw/data/orders/partition=0/orders+0+0000000005.json"),
-        ("names-blank", &[("topics.dir", " ")], "orders/partition=0/orders+0+0000000005.json"),
-        ("names-delim", &[("directory.delim", "_")], "topics_orders_partition=0_orders+0+0000000005.json"),
-        ("names-file", &[("file.delim", "__")], "topics/orders/partition=0/orders__0__0000000005.json"),
-        (
-            "names-pad",
-            &[("filename.offset.zero.pad.width", "3")],
-            "topics/orders/partition=0/orders+0+005.json",
-        ),
-    ];
-    for (name, keys, expected) in cases {
-        let sink = sink(name, &[&[("flush.size", "1")], keys].concat());
+    for (name, (key, value), expected) in [
+        ("names-dir", ("topics.dir", "raw/data"), "raw/data/orders/partition=0/orders+0+0000000005.json"),
+        ("names-blank", ("topics.dir", " "), "orders/partition=0/orders+0+0000000005.json"),
+        ("names-delim", ("directory.delim", "_"), "topics_orders_partition=0_orders+0+0000000005.json"),
+        ("names-file", ("file.delim", "__"), "topics/orders/partition=0/orders__0__0000000005.json"),
+        ("names-pad", ("filename.offset.zero.pad.width", "3"), "topics/orders/partition=0/orders+0+005.json"),
+    ] {
+        let sink = sink(name, &[("flush.size", "1"), (key, value)]);
         sink.open(&[partition(0)]).await.unwrap();
         sink.write(documents(5, &SIX[..1])).await.unwrap();
         publish(&*sink, 5..6).await;

@@ -31,7 +31,7 @@ async fn objects_of(
         // Some splits publish as they go, some only at the end.
         if let Some(cut) = written.cut {
             last_cut = Some(cut);
-            if splits.len() % 2 == 0 {
+            if splits.len().is_multiple_of(2) {
                 publish(&*sink, flushed..cut).await;
                 flushed = cut;
             }
