@@ -18,10 +18,9 @@ pub fn no_database(address: &Address) -> ConnectError {
 pub fn explain(error: Error, address: &Address) -> ConnectError {
     match error {
         Error::Server(error) => server(&error, address),
-        Error::Io(IoError::Tls(error)) => {
-            ConnectError::user("rds.tls", format!("{address}: TLS failed: {error}")).hint(
-                "name the server's authority in connection.url: sslrootcert=/path/ca.pem, or check sslMode",
-            )
+        Error::Io(IoError::Tls(error)) => tls(&error, address),
+        Error::Io(IoError::Io(error)) if error.get_ref().is_some_and(|e| e.is::<rustls::Error>()) => {
+            tls(&error, address)
         }
         Error::Io(error) => ConnectError::external("rds.unreachable", format!("{address}: {error}"))
             .hint("check that the database runs and that host and port in connection.url are right"),
@@ -47,10 +46,19 @@ pub fn explain(error: Error, address: &Address) -> ConnectError {
     }
 }
 
+fn tls(error: &dyn std::fmt::Display, address: &Address) -> ConnectError {
+    ConnectError::user("rds.tls", format!("{address}: TLS failed: {error}")).hint(
+        "name the server's authority in connection.url: sslrootcert=/path/ca.pem, use the name that the certificate \
+         has, or lower sslMode",
+    )
+}
+
 fn server(error: &ServerError, address: &Address) -> ConnectError {
     let ServerError { code, message, state } = error;
     // Of a data exception or a violated constraint the message quotes the value.
-    let quotes = state.starts_with("22") || state.starts_with("23") || matches!(code, 1264 | 1265 | 1292 | 1366 | 1411);
+    let quotes = state.starts_with("22")
+        || state.starts_with("23")
+        || matches!(code, 1264 | 1265 | 1292 | 1366 | 1411);
     let message = if quotes { "a value was refused" } else { message };
     let text = format!("{address}: {message} (error {code})");
     let user = |name: &str, hint: &str| ConnectError::user(name, &text).hint(hint);

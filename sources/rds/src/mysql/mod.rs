@@ -52,10 +52,13 @@ fn options(address: &Address, time_zone: &str, encrypted: bool) -> Result<Opts> 
     }
     tls::install_provider();
     let mut ssl = SslOpts::default()
-        .with_disable_built_in_roots(true)
         .with_danger_accept_invalid_certs(address.tls < TlsMode::VerifyCa)
+        // The driver does not recognise today's rustls error for a wrong name, so VERIFY_CA refuses that too.
         .with_danger_skip_domain_validation(address.tls < TlsMode::VerifyFull);
-    ssl = ssl.with_root_certs(tls::trusted(address)?.into_iter().map(|c| c.to_vec().into()).collect());
+    if address.tls >= TlsMode::VerifyCa {
+        let roots = tls::trusted(address)?.into_iter().map(|c| c.to_vec().into()).collect();
+        ssl = ssl.with_disable_built_in_roots(true).with_root_certs(roots);
+    }
     if let Some((cert, key)) = &address.identity {
         ssl = ssl.with_client_identity(Some(ClientIdentity::new(cert.clone().into(), key.clone().into())));
     }
