@@ -11,6 +11,7 @@ use crate::plugin::registry::Registry;
 
 mod describe;
 mod plugins;
+mod reference;
 mod run;
 mod schema;
 mod validate;
@@ -55,11 +56,13 @@ enum Command {
     /// Check files without touching the network; prints every error.
     Validate(RunArgs),
     /// List the plugins: name, kind, version, other names, where from.
-    Plugins(OutputArgs),
+    Plugins(PluginsArgs),
     /// Show the keys of a plugin: types, defaults, what they do.
     Describe(DescribeArgs),
     /// Print the JSON schema of the YAML, for editors.
     Schema(OutputArgs),
+    /// Print the reference of all keys as Markdown.
+    Reference,
 }
 
 /// The files of `run` and `validate`.
@@ -87,9 +90,21 @@ pub enum Output {
 }
 
 #[derive(Debug, Args)]
+struct PluginsArgs {
+    /// Files whose worker keys say where more plugins are.
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
 struct DescribeArgs {
     /// A short name (`s3-sink`) or a JVM class.
     plugin: String,
+    /// Files whose worker keys say where more plugins are.
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -123,9 +138,10 @@ fn dispatch(command: Command, registry: Registry) -> u8 {
     match command {
         Command::Run(args) => run::run(&args, &registry),
         Command::Validate(args) => validate::run(&args, &registry),
-        Command::Plugins(args) => plugins::run(args.output, &registry),
+        Command::Plugins(args) => plugins::run(args.output.output, &registry),
         Command::Describe(args) => describe::run(&args.plugin, args.output.output, &registry),
         Command::Schema(_) => schema::run(&registry),
+        Command::Reference => reference::run(&registry),
     }
 }
 

@@ -26,6 +26,10 @@ pub(super) fn run(args: &RunArgs, registry: &Registry) -> u8 {
             return WRONG_CONFIG;
         }
     };
+    if deployment.worker.bootstrap_servers.is_none() {
+        tracing::error!("no file says where Kafka is; add one with `worker: {{bootstrap.servers: host:9092}}`");
+        return WRONG_CONFIG;
+    }
     for diagnostic in deployment.diagnostics.iter().filter(|d| d.severity != config::Severity::Note) {
         tracing::warn!("{}", diagnostic.to_string().replace('\n', " "));
     }
@@ -83,7 +87,8 @@ fn report(worker: &Arc<Worker>) {
 }
 
 async fn stop_signal() {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
         return std::future::pending().await;
     };

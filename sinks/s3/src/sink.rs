@@ -12,7 +12,7 @@ use connector_core::{
 };
 use tokio::sync::{OnceCell, Semaphore};
 
-use crate::config::{Config, Format};
+use crate::config::Config;
 use crate::not_yet::INERT_KEYS;
 use crate::object::Staging;
 use crate::schedule;
@@ -91,7 +91,8 @@ fn not_assigned(partition: &TopicPartition) -> ConnectError {
 #[async_trait]
 impl Sink for S3Sink {
     fn needs(&self) -> Needs {
-        if self.config.format == Format::ByteArray { Needs::Bytes } else { Needs::Document }
+        // Bytes too come from the converter that is configured: what is not bytes is refused, as Connect does (S3G-034).
+        Needs::Document
     }
 
     fn delivery(&self) -> Delivery {

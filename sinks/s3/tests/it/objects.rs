@@ -110,7 +110,7 @@ async fn gzip_compresses_and_names() {
 #[tokio::test]
 async fn bytes_are_written_as_they_are() {
     let sink = sink("bytes", &[("flush.size", "3"), ("format.class", "bytearray")]);
-    assert_eq!(sink.needs(), Needs::Bytes);
+    assert_eq!(sink.needs(), Needs::Document);
     sink.open(&[partition(0)]).await.unwrap();
     sink.write(bytes(0, &[Some(b"\x00\xff"), Some(b""), Some(b"a\nb")])).await.unwrap();
     publish(&*sink, 0..3).await;

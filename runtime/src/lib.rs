@@ -1,0 +1,9 @@
+//! The host: reads configurations, owns Kafka, runs connectors.
+
+pub mod cli;
+pub mod config;
+pub mod plugin;
+pub mod convert;
+pub mod http;
+pub mod kafka;
+pub mod task;
