@@ -18,12 +18,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use arrow::array::{ArrayRef, BinaryArray, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray};
-use arrow::util::display::{ArrayFormatter, FormatOptions};
 
 use crate::batch::{Offset, TopicPartition};
 use crate::component::Component;
 use crate::config::ConfigMap;
 use crate::envelope::{EnvelopeBuilder, Form};
+use crate::json::{DecimalFormat, Encoder};
 
 pub mod sink;
 pub mod source;
@@ -96,18 +96,27 @@ fn ok<T, E: Display>(result: Result<T, E>, doing: impl Display) -> T {
 
 /// Each row of a batch as text, all columns.
 fn rows(records: &RecordBatch) -> Vec<String> {
-    let options = FormatOptions::default().with_null("null");
-    let names = records.schema();
-    let columns: Vec<_> = records
-        .columns()
+    let schema = records.schema();
+    // Not with arrow's own formatting: that does not know the time zone UTC by its name.
+    let mut columns: Vec<_> = schema
+        .fields()
         .iter()
-        .map(|column| ok(ArrayFormatter::try_new(column, &options), "formatting a column"))
+        .zip(records.columns())
+        .map(|(field, column)| {
+            (field.name(), ok(Encoder::new(field, column, DecimalFormat::Numeric), "formatting a column"))
+        })
         .collect();
-    let cell = |row: usize, (column, formatter): (usize, &ArrayFormatter<'_>)| {
-        format!("{}={}", names.field(column).name(), formatter.value(row))
-    };
     (0..records.num_rows())
-        .map(|row| columns.iter().enumerate().map(|c| cell(row, c)).collect::<Vec<_>>().join(" "))
+        .map(|row| {
+            let mut text = Vec::new();
+            for (name, column) in &mut columns {
+                text.extend_from_slice(name.as_bytes());
+                text.push(b'=');
+                column.encode(row, &mut text);
+                text.push(b' ');
+            }
+            String::from_utf8_lossy(&text).into_owned()
+        })
         .collect()
 }
 
@@ -142,3 +151,6 @@ fn check_configuration(component: &Component, config: &ConfigMap) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -51,6 +51,12 @@ impl SinkCase {
     }
 }
 
+/// Runs the suite on the sink as it is, then through the loopback of the plugin boundary.
+pub async fn run_both(case: &SinkCase) {
+    run(case).await;
+    run(&SinkCase { component: crate::abi::loopback(case.component.clone()), ..case.clone() }).await;
+}
+
 /// Runs the suite. Each scenario uses a topic of its own, so one target serves many runs.
 pub async fn run(case: &SinkCase) {
     let before = (case.read_back)().await;

@@ -56,6 +56,12 @@ impl SourceCase {
     }
 }
 
+/// Runs the suite on the source as it is, then through the loopback of the plugin boundary.
+pub async fn run_both(case: &SourceCase) {
+    run(case).await;
+    run(&SourceCase { component: crate::abi::loopback(case.component.clone()), ..case.clone() }).await;
+}
+
 /// Runs the suite.
 pub async fn run(case: &SourceCase) {
     check_configuration(&case.component, &case.config);

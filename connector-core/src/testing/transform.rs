@@ -35,6 +35,12 @@ impl TransformCase {
     }
 }
 
+/// Runs the suite on the transform as it is, then through the loopback of the plugin boundary.
+pub fn run_both(case: &TransformCase) {
+    run(case);
+    run(&TransformCase { component: crate::abi::loopback(case.component.clone()), ..case.clone() });
+}
+
 /// Runs the suite.
 pub fn run(case: &TransformCase) {
     check_configuration(&case.component, &case.config);
