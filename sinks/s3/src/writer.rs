@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use arrow::array::Array;
+use arrow::datatypes::FieldRef;
 use bytes::BytesMut;
+use connector_core::envelope::VALUE;
 use connector_core::json::DecimalFormat;
 use connector_core::{
     Batch, ConnectError, Envelope, Offset, Rejection, Result, Stage, TopicPartition, Written,
@@ -63,6 +65,8 @@ pub struct Writer {
 
 #[derive(Debug)]
 struct OpenFile {
+    /// Of the values.
+    schema: FieldRef,
     start: Offset,
     /// Offset after the last record.
     end: Offset,
@@ -74,13 +78,16 @@ struct OpenFile {
 }
 
 impl Writer {
-    /// Appends the records of `batch`; closes the file each time it has `flush.size` records.
+    /// Appends the records of `batch`; closes the file each time it has `flush.size` records, and before a record
+    /// with another schema (`schema.compatibility` NONE).
     pub fn write(&mut self, batch: &Batch, settings: &Settings, ready: &mut Vec<Ready>) -> Result<Written> {
         let envelope = Envelope::of(&batch.records)?;
         let offsets = envelope
             .offsets()
             .ok_or_else(|| ConnectError::internal("envelope", "a batch for a sink has no offsets"))?;
         let nulls = envelope.value().logical_nulls();
+        let schema = value_field(batch)?;
+        let mut checked = false;
         let mut rows = Rows::of(batch, settings.format, settings.decimals)?;
         let mut written = Written::default();
         for (row, &offset) in offsets.values().iter().enumerate() {
@@ -98,9 +105,16 @@ impl Writer {
                     continue;
                 }
             };
+            // A batch has one schema, so its first written record decides.
+            if !checked && self.open.as_ref().is_some_and(|file| file.schema != *schema) {
+                self.close_file(&batch.partition, settings, ready)?;
+                written.cut = Some(offset);
+            }
+            checked = true;
             let room = &mut self.room;
-            let file =
-                self.open.get_or_insert_with(|| OpenFile::new(offset, settings.gzip, std::mem::take(room)));
+            let file = self.open.get_or_insert_with(|| {
+                OpenFile::new(offset, Arc::clone(schema), settings.gzip, std::mem::take(room))
+            });
             file.append(offset, value, &settings.separator)?;
             if file.records >= settings.flush_size {
                 self.close_file(&batch.partition, settings, ready)?;
@@ -161,8 +175,9 @@ impl Writer {
 }
 
 impl OpenFile {
-    fn new(start: Offset, gzip: Option<Compression>, room: BytesMut) -> Self {
-        Self { start, end: start, records: 0, body: Body::new(gzip, room), since_part: 0, upload: None }
+    fn new(start: Offset, schema: FieldRef, gzip: Option<Compression>, room: BytesMut) -> Self {
+        let body = Body::new(gzip, room);
+        Self { schema, start, end: start, records: 0, body, since_part: 0, upload: None }
     }
 
     #[inline]
@@ -221,6 +236,13 @@ impl OpenFile {
         };
         Ok((Object::new(key, end, staged), buffer.into_room()))
     }
+}
+
+fn value_field(batch: &Batch) -> Result<&FieldRef> {
+    let found = batch.records.schema_ref().fields().find(VALUE);
+    found
+        .map(|(_, field)| field)
+        .ok_or_else(|| ConnectError::internal("envelope", "a batch has no column `value`"))
 }
 
 fn compression(cause: std::io::Error) -> ConnectError {

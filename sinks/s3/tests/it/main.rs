@@ -5,6 +5,7 @@ mod conformance;
 mod large;
 mod objects;
 mod refusals;
+mod schemas;
 mod service;
 mod splits;
 
