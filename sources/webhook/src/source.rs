@@ -22,6 +22,9 @@ use crate::config::{Config, TopicPatterns};
 use crate::endpoint::Endpoint;
 use crate::intake::{Capacity, Intake};
 
+/// How long `close` waits for the last commits, and once more for the last answers to go out.
+const CLOSING: Duration = Duration::from_secs(1);
+
 /// Takes records over HTTP as Confluent REST Proxy v2 does.
 pub struct WebhookSource {
     config: Config,
@@ -152,16 +155,19 @@ impl Source for WebhookSource {
         Ok(())
     }
 
-    /// Refuses new requests and those that were never polled, and waits for the others to be answered, as long as
-    /// `webhook.ack.timeout.ms`: batches may be committed meanwhile.
+    /// Refuses new requests and those that were never polled, and lets the others be answered: those of batches that
+    /// are not committed soon hear that nobody knows.
     async fn close(&self) -> Result<()> {
         self.intake.close();
         let server = lock(&self.server).take();
         if let Some(Server { stop, mut task, address }) = server {
             drop(stop);
-            if timeout(self.ack_timeout(), &mut task).await.is_err() {
-                tracing::warn!(%address, "webhook source stops while connections are still open");
-                task.abort();
+            if timeout(CLOSING, &mut task).await.is_err() {
+                *lock(&self.flight) = Flight::default();
+                if timeout(CLOSING, &mut task).await.is_err() {
+                    tracing::warn!(%address, "webhook source stops while connections are still open");
+                    task.abort();
+                }
             }
         }
         *lock(&self.flight) = Flight::default();

@@ -205,6 +205,18 @@ async fn closing_answers_what_was_polled_and_refuses_what_was_not() {
 }
 
 #[tokio::test]
+async fn closing_does_not_wait_for_a_commit_that_never_comes() {
+    let source = source(json!({}));
+    let address = open(&source).await;
+    let polled = spawn_post(address, ONE);
+    source.poll(BUDGET).await.unwrap().unwrap();
+    timeout(Duration::from_secs(3), source.close()).await.expect("close hangs").unwrap();
+    let (status, code, text) = polled.await.unwrap().error();
+    assert_eq!((status, code), (500, 50003));
+    assert!(text.contains("may have been written"), "{text}");
+}
+
+#[tokio::test]
 async fn a_port_that_is_taken_is_a_clear_error() {
     let first = source(json!({}));
     let address = open(&first).await;
