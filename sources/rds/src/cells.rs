@@ -10,12 +10,12 @@ use arrow::array::{Array, ArrayRef, ListArray};
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{Field, i256};
 use arrow::error::ArrowError;
-use chrono::{DateTime, NaiveDateTime, TimeZone};
 use chrono_tz::Tz;
 use std::sync::Arc;
 
 use crate::column::Kind;
 use crate::config::TimestampGranularity;
+use crate::moment;
 
 /// One value as a database's driver hands it over.
 #[derive(Clone, Debug, PartialEq)]
@@ -247,24 +247,17 @@ impl Cells {
             _ => return Err(OTHER_TYPE),
         };
         // ISO texts show the clock as it stands; numbers count from an instant.
-        let instant = || if utc { Ok(micros) } else { instant(micros, self.zone) };
+        let instant = || if utc { Ok(micros) } else { moment::instant(micros, self.zone) };
         let nanos =
             || instant()?.checked_mul(1000).ok_or("a time outside 1677 to 2262, too far for nanoseconds");
-        let iso = |digits: usize| {
-            let moment = DateTime::from_timestamp_micros(micros).ok_or("a time out of range")?;
-            Ok::<_, Misfit>(match digits {
-                6 => moment.naive_utc().format("%Y-%m-%dT%H:%M:%S%.6f").to_string(),
-                _ => moment.naive_utc().format("%Y-%m-%dT%H:%M:%S%.9f").to_string(),
-            })
-        };
         match (&mut self.builder, granularity) {
             (Builder::TimestampMillis(b), G::ConnectLogical) => b.append_value(instant()?.div_euclid(1000)),
             (Builder::Int64(b), G::MicrosLong) => b.append_value(instant()?),
             (Builder::Int64(b), G::NanosLong) => b.append_value(nanos()?),
             (Builder::Text(b), G::MicrosString) => b.append_value(instant()?.to_string()),
             (Builder::Text(b), G::NanosString) => b.append_value(nanos()?.to_string()),
-            (Builder::Text(b), G::MicrosIsoDatetimeString) => b.append_value(iso(6)?),
-            (Builder::Text(b), G::NanosIsoDatetimeString) => b.append_value(iso(9)?),
+            (Builder::Text(b), G::MicrosIsoDatetimeString) => b.append_value(moment::iso(micros, "%.6f")?),
+            (Builder::Text(b), G::NanosIsoDatetimeString) => b.append_value(moment::iso(micros, "%.9f")?),
             _ => return Err(OTHER_TYPE),
         }
         Ok(())
@@ -331,25 +324,6 @@ fn unscaled(text: &str, scale: usize) -> Result<String, Misfit> {
         return Err("a number with more digits after the point than the column declares");
     }
     Ok(format!("{whole}{kept}{:0<width$}", "", width = scale - kept.len()))
-}
-
-/// What the clock on the wall shows in `zone`, as an instant; both in microseconds since 1970-01-01.
-fn instant(micros: i64, zone: Tz) -> Result<i64, Misfit> {
-    if zone == Tz::UTC {
-        return Ok(micros);
-    }
-    let wall: NaiveDateTime =
-        DateTime::from_timestamp_micros(micros).ok_or("a time out of range")?.naive_utc();
-    // In the hour that summer time skips, the clock is read as if it had not been put forward.
-    zone.from_local_datetime(&wall)
-        .earliest()
-        .or_else(|| {
-            zone.from_local_datetime(&(wall - chrono::TimeDelta::hours(1)))
-                .earliest()
-                .map(|t| t + chrono::TimeDelta::hours(1))
-        })
-        .map(|t| t.timestamp_micros())
-        .ok_or("a time that does not exist in db.timezone")
 }
 
 #[cfg(test)]

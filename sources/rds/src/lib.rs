@@ -6,6 +6,7 @@ pub mod column;
 mod config;
 pub mod database;
 mod layout;
+mod moment;
 mod mysql;
 mod pages;
 mod postgres;
