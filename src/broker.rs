@@ -30,14 +30,19 @@ pub fn command() -> Command {
 
 #[cfg(not(feature = "embedded-broker"))]
 pub fn run(_: &ArgMatches) -> ExitCode {
-    eprintln!("error: this binary was built without the feature `embedded-broker`; point bootstrap.servers at a cluster");
+    eprintln!(
+        "error: this binary was built without the feature `embedded-broker`; point bootstrap.servers at a cluster"
+    );
     ExitCode::from(2)
 }
 
 #[cfg(feature = "embedded-broker")]
 pub fn run(arguments: &ArgMatches) -> ExitCode {
     let text = |name: &str| arguments.get_one::<String>(name).cloned().unwrap_or_default();
-    match tokio::runtime::Runtime::new().map_err(Into::into).and_then(|rt| rt.block_on(serve(&text("listen"), &text("data")))) {
+    match tokio::runtime::Runtime::new()
+        .map_err(Into::into)
+        .and_then(|rt| rt.block_on(serve(&text("listen"), &text("data"))))
+    {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: the embedded broker ended: {error}");

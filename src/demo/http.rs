@@ -33,7 +33,11 @@ pub fn post_rows(address: &str) -> Result<Vec<(&'static str, String)>> {
                 body.len()
             );
             let (status, answer) = exchange(address, &format!("{head}{body}"))?;
-            if status == 200 { Ok((*topic, answer)) } else { Err(format!("POST answered {status}: {answer}").into()) }
+            if status == 200 {
+                Ok((*topic, answer))
+            } else {
+                Err(format!("POST answered {status}: {answer}").into())
+            }
         })
         .collect()
 }
@@ -51,6 +55,7 @@ fn exchange(address: &str, request: &str) -> Result<(u16, String)> {
     stream.read_to_end(&mut answer)?;
     let answer = String::from_utf8_lossy(&answer);
     let (head, body) = answer.split_once("\r\n\r\n").ok_or("an HTTP answer without a head")?;
-    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or("an HTTP answer without a status")?;
+    let status =
+        head.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or("an HTTP answer without a status")?;
     Ok((status, body.to_owned()))
 }

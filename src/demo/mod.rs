@@ -71,8 +71,12 @@ fn demo(dir: &Path, json: bool) -> Result<()> {
 
     say(&format!("running {} (health and metrics on http://{http})", configuration.display()));
     let files = dir.to_string_lossy();
-    let environment =
-        [("DEMO_DIR", &*files), ("DEMO_BROKER", &*broker), ("DEMO_HTTP", &*http), ("DEMO_WEBHOOK", &*webhook)];
+    let environment = [
+        ("DEMO_DIR", &*files),
+        ("DEMO_BROKER", &*broker),
+        ("DEMO_HTTP", &*http),
+        ("DEMO_WEBHOOK", &*webhook),
+    ];
     let configuration = configuration.to_string_lossy();
     let mut worker = Child::start(&["run", &configuration], &environment, &dir.join("worker.log"))?;
     worker.wait_for_port(&webhook, Duration::from_secs(60))?;

@@ -64,7 +64,9 @@ impl Child {
             match self.inner.try_wait()? {
                 Some(status) if status.success() => return Ok(()),
                 Some(status) => return Err(self.complaint(&ended(status)).into()),
-                None if Instant::now() > deadline => return Err(self.complaint("did not stop in time").into()),
+                None if Instant::now() > deadline => {
+                    return Err(self.complaint("did not stop in time").into());
+                }
                 None => std::thread::sleep(Duration::from_millis(50)),
             }
         }

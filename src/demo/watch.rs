@@ -25,7 +25,9 @@ impl Progress {
         if hidden {
             bar.set_draw_target(ProgressDrawTarget::hidden());
         }
-        if let Ok(style) = ProgressStyle::with_template("demo: {bar:40} {pos}/{len} records read into files  {elapsed}") {
+        if let Ok(style) =
+            ProgressStyle::with_template("demo: {bar:40} {pos}/{len} records read into files  {elapsed}")
+        {
             bar.set_style(style);
         }
         Self { bar }
@@ -117,7 +119,9 @@ pub fn report(dir: &Path, took: Duration, json: bool) -> Result<()> {
         for (store, table, objects, lines, path) in &rows {
             println!("  {store:<6} {table:<5} {objects:>8} {lines:>8}  {}", path.display());
         }
-        println!("  (pins that were sent to the users' topic by mistake are in raw/user and not in clean/user)");
+        println!(
+            "  (pins that were sent to the users' topic by mistake are in raw/user and not in clean/user)"
+        );
         println!("  configuration: {}/demo.yaml, logs: worker.log and broker.log beside it", dir.display());
     }
     let records = |store: &str, table: &str| {
@@ -125,7 +129,9 @@ pub fn report(dir: &Path, took: Duration, json: bool) -> Result<()> {
     };
     for table in ["pin", "geo"] {
         if records("raw", table) != records("clean", table) {
-            return Err(format!("raw and cleaned files of `{table}` do not hold the same number of records").into());
+            return Err(
+                format!("raw and cleaned files of `{table}` do not hold the same number of records").into()
+            );
         }
     }
     if records("clean", "user") < ROWS {

@@ -62,12 +62,21 @@ fn render(worker: &Worker) -> String {
     let out = &mut text;
 
     let connectors = worker.deployment().connectors.len();
-    family(out, "kafka_connect_connect_worker_metrics_connector_count", "untyped", "Connectors of this worker.")
-        .sample(&[], connectors);
+    family(
+        out,
+        "kafka_connect_connect_worker_metrics_connector_count",
+        "untyped",
+        "Connectors of this worker.",
+    )
+    .sample(&[], connectors);
     family(out, "kafka_connect_connect_worker_metrics_task_count", "untyped", "Tasks of this worker.")
         .sample(&[], tasks.len());
-    let mut states =
-        family(out, "kafka_connect_connector_task_metrics_status", "untyped", "1 for the state that a task is in.");
+    let mut states = family(
+        out,
+        "kafka_connect_connector_task_metrics_status",
+        "untyped",
+        "1 for the state that a task is in.",
+    );
     for task in &tasks {
         let state = match task.condition().state {
             status::State::Unassigned => "unassigned",
@@ -80,8 +89,11 @@ fn render(worker: &Worker) -> String {
     const READ: (&str, &str, &str) =
         ("kafka_connect_sink_task_metrics_sink_record_read_total", "counter", "Records read from Kafka.");
     per_task(out, READ, sinks(), |t| count(&t.counters.read));
-    const SENT: (&str, &str, &str) =
-        ("kafka_connect_sink_task_metrics_sink_record_send_total", "counter", "Records delivered by the sink.");
+    const SENT: (&str, &str, &str) = (
+        "kafka_connect_sink_task_metrics_sink_record_send_total",
+        "counter",
+        "Records delivered by the sink.",
+    );
     per_task(out, SENT, sinks(), |t| count(&t.counters.delivered));
     const COMMITS: (&str, &str, &str) = (
         "kafka_connect_sink_task_metrics_offset_commit_completion_total",
@@ -92,17 +104,29 @@ fn render(worker: &Worker) -> String {
     const PARTITIONS: (&str, &str, &str) =
         ("kafka_connect_sink_task_metrics_partition_count", "untyped", "Partitions read by the task.");
     per_task(out, PARTITIONS, sinks(), |t| i64::try_from(t.lag().len()).unwrap_or(0));
-    const LAG: (&str, &str, &str) =
-        ("kafka_connect_sink_task_metrics_sink_record_lag_max", "gauge", "Records behind the end, of the worst partition.");
+    const LAG: (&str, &str, &str) = (
+        "kafka_connect_sink_task_metrics_sink_record_lag_max",
+        "gauge",
+        "Records behind the end, of the worst partition.",
+    );
     per_task(out, LAG, sinks(), |t| t.lag().values().copied().max().unwrap_or(0));
-    const POLLED: (&str, &str, &str) =
-        ("kafka_connect_source_task_metrics_source_record_poll_total", "counter", "Records polled from the source.");
+    const POLLED: (&str, &str, &str) = (
+        "kafka_connect_source_task_metrics_source_record_poll_total",
+        "counter",
+        "Records polled from the source.",
+    );
     per_task(out, POLLED, sources(), |t| count(&t.counters.read));
-    const WRITTEN: (&str, &str, &str) =
-        ("kafka_connect_source_task_metrics_source_record_write_total", "counter", "Records acknowledged by Kafka.");
+    const WRITTEN: (&str, &str, &str) = (
+        "kafka_connect_source_task_metrics_source_record_write_total",
+        "counter",
+        "Records acknowledged by Kafka.",
+    );
     per_task(out, WRITTEN, sources(), |t| count(&t.counters.delivered));
-    const SKIPPED: (&str, &str, &str) =
-        ("kafka_connect_task_error_metrics_total_records_skipped", "counter", "Records skipped because of errors.");
+    const SKIPPED: (&str, &str, &str) = (
+        "kafka_connect_task_error_metrics_total_records_skipped",
+        "counter",
+        "Records skipped because of errors.",
+    );
     per_task(out, SKIPPED, tasks.iter(), |t| count(&t.counters.rejected));
     const RETRIES: (&str, &str, &str) =
         ("kafka_connect_task_error_metrics_total_retries", "counter", "Operations tried again.");
@@ -111,8 +135,12 @@ fn render(worker: &Worker) -> String {
     const OURS: [(&str, &str, fn(&TaskStatus) -> i64); 4] = [
         ("sidestream_task_records_read_total", "Records read.", |t| count(&t.counters.read)),
         ("sidestream_task_records_delivered_total", "Records delivered.", |t| count(&t.counters.delivered)),
-        ("sidestream_task_records_filtered_total", "Records dropped on purpose.", |t| count(&t.counters.filtered)),
-        ("sidestream_task_records_rejected_total", "Records that could not go on.", |t| count(&t.counters.rejected)),
+        ("sidestream_task_records_filtered_total", "Records dropped on purpose.", |t| {
+            count(&t.counters.filtered)
+        }),
+        ("sidestream_task_records_rejected_total", "Records that could not go on.", |t| {
+            count(&t.counters.rejected)
+        }),
     ];
     for (name, help, value) in OURS {
         per_task(out, (name, "counter", help), tasks.iter(), value);
@@ -120,7 +148,8 @@ fn render(worker: &Worker) -> String {
     const FLUSH: (&str, &str, &str) =
         ("sidestream_task_last_flush_timestamp_seconds", "gauge", "When the task last published; 0: never.");
     per_task(out, FLUSH, tasks.iter(), |t| t.counters.last_flush_ms.load(Relaxed) / 1000);
-    let mut lag = family(out, "sidestream_task_lag_records", "gauge", "Records behind the end of a partition.");
+    let mut lag =
+        family(out, "sidestream_task_lag_records", "gauge", "Records behind the end of a partition.");
     for task in sinks() {
         for (tp, records) in task.lag() {
             let (number, partition) = (task.task.to_string(), tp.partition.to_string());

@@ -35,7 +35,11 @@ fn address(listener: &str) -> Result<SocketAddr> {
     };
     let lower = listener.to_ascii_lowercase();
     let rest = lower.strip_prefix("http://").ok_or_else(wrong)?.trim_end_matches('/');
-    let rest = if rest.starts_with(':') { format!("127.0.0.1{rest}") } else { rest.replace("localhost", "127.0.0.1") };
+    let rest = if rest.starts_with(':') {
+        format!("127.0.0.1{rest}")
+    } else {
+        rest.replace("localhost", "127.0.0.1")
+    };
     rest.parse().map_err(|_| wrong())
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use connector_core::{ConfigMap, ConnectError, Result, TopicDirectory};
 use rdkafka::admin::{
-    AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication, NewPartitions,
+    AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
 };
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::RDKafkaErrorCode;
@@ -93,8 +93,11 @@ impl Admin {
         if wanted > now {
             let doing = format!("adding partitions to topic `{}` failed", spec.name);
             let more = NewPartitions::new(&spec.name, wanted as usize);
-            let results =
-                self.client.create_partitions([&more], &options()).await.map_err(|e| kafka_error(&doing, &e))?;
+            let results = self
+                .client
+                .create_partitions([&more], &options())
+                .await
+                .map_err(|e| kafka_error(&doing, &e))?;
             if let Some(Err((_, code))) = results.into_iter().next() {
                 return Err(kafka_error(&doing, &rdkafka::error::KafkaError::AdminOp(code)));
             }

@@ -14,7 +14,10 @@ enum Identity {
     /// The standard chain: environment, profile, web identity, container, instance.
     Default,
     Profile(String),
-    Role { arn: String, session: String },
+    Role {
+        arn: String,
+        session: String,
+    },
 }
 
 /// Makes MSK IAM tokens; librdkafka asks for a new one before the last expires.

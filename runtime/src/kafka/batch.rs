@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{
-    ArrayRef, BinaryBuilder, Int64Array, Int64Builder, ListBuilder, RecordBatch, StringBuilder, StructBuilder,
-    TimestampMillisecondArray, TimestampMillisecondBuilder,
+    ArrayRef, BinaryBuilder, Int64Array, Int64Builder, ListBuilder, RecordBatch, StringBuilder,
+    StructBuilder, TimestampMillisecondArray, TimestampMillisecondBuilder,
 };
 use arrow::datatypes::{DataType, Fields};
 use connector_core::envelope::{EnvelopeBuilder, Form, headers_type};
@@ -78,8 +78,12 @@ impl<C: ConsumerContext + 'static> MessageQueue<C> {
         let millis = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
         // SAFETY: the buffer has room for `max` pointers; librdkafka says how many it wrote.
         let count = unsafe {
-            let count =
-                native::rd_kafka_consume_batch_queue(self.queue.as_ptr(), millis, self.messages.as_mut_ptr(), max);
+            let count = native::rd_kafka_consume_batch_queue(
+                self.queue.as_ptr(),
+                millis,
+                self.messages.as_mut_ptr(),
+                max,
+            );
             let count = usize::try_from(count).unwrap_or(0);
             self.messages.set_len(count);
             count

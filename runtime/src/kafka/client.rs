@@ -71,7 +71,10 @@ impl ClientContext for Context {
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         match level {
-            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
+            RDKafkaLogLevel::Emerg
+            | RDKafkaLogLevel::Alert
+            | RDKafkaLogLevel::Critical
+            | RDKafkaLogLevel::Error => {
                 tracing::warn!(target: "librdkafka", facility, "{message}");
             }
             RDKafkaLogLevel::Warning => tracing::info!(target: "librdkafka", facility, "{message}"),
@@ -131,7 +134,8 @@ pub fn settings(
 
 /// Java's key names and values to librdkafka's; returns what has no effect.
 fn translate(map: &mut ConfigMap, role: Role) -> Result<Vec<String>> {
-    let mut ignored: Vec<String> = JAVA_ONLY.iter().filter(|k| map.remove(**k).is_some()).map(|k| (*k).to_owned()).collect();
+    let mut ignored: Vec<String> =
+        JAVA_ONLY.iter().filter(|k| map.remove(**k).is_some()).map(|k| (*k).to_owned()).collect();
     if role != Role::Producer && map.remove("request.timeout.ms").is_some() {
         ignored.push("request.timeout.ms".to_owned());
     }

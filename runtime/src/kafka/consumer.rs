@@ -1,45 +1,26 @@
-//! A group member on its own thread: it polls always, so that callbacks are served even when the task is stuck.
+//! A group member as a task sees it: events, batches, commits.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, Weak, mpsc as std_mpsc};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use connector_core::{Batch, ConnectError, Offset, Result, TopicPartition};
-use rdkafka::client::OAuthToken;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, RebalanceProtocol};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::types::RDKafkaRespErr;
-use rdkafka::{ClientContext, Offset as NativeOffset, TopicPartitionList};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::{Offset as NativeOffset, TopicPartitionList};
 use tokio::sync::mpsc;
 
 use super::batch::MessageQueue;
-use super::client::{ClientSettings, Context};
+use super::client::ClientSettings;
+use super::group::{GroupContext, Membership};
 use super::kafka_error;
+use super::poller::{MAX_MESSAGES, Poller};
 use crate::task::budget::MemoryBudget;
 
-/// At most this many messages a fetch; how many it really is follows from their size.
-const MAX_MESSAGES: usize = 10_000;
-/// Bytes that one fetch aims at.
-const FETCH_BYTES: usize = 1 << 20;
 /// Batches that wait for the task.
 const QUEUED_BATCHES: usize = 2;
-const TICK: Duration = Duration::from_millis(20);
-
-/// What happens to the group membership, in order.
-#[derive(Debug)]
-pub enum Membership {
-    /// New partitions, paused until [`ConsumerHandle::resume`]. Batches of this assignment carry `epoch`.
-    Assigned { partitions: Vec<TopicPartition>, epoch: u64 },
-    /// Partitions go away once `done` is dropped or the drain timeout has passed. `lost`: another member may own
-    /// them already, so nothing of them may be committed.
-    Revoked { partitions: Vec<TopicPartition>, lost: bool, done: std_mpsc::Sender<()> },
-    /// Something went wrong that the consumer goes on trying.
-    Trouble(ConnectError),
-    /// The member cannot go on.
-    Failed(ConnectError),
-}
 
 /// A batch, and the assignment under which it was fetched.
 #[derive(Debug)]
@@ -81,13 +62,7 @@ impl ConsumerHandle {
         group_defaults(&mut config, &options.group, &options.instance);
         let (membership_sender, membership) = mpsc::unbounded_channel();
         let (batch_sender, batches) = mpsc::channel(QUEUED_BATCHES);
-        let context = GroupContext {
-            inner: context,
-            membership: membership_sender,
-            queue: Mutex::new(None),
-            epochs: Mutex::new(Epochs::default()),
-            drain_timeout: options.drain_timeout,
-        };
+        let context = GroupContext::new(context, membership_sender, options.drain_timeout);
         let consumer: BaseConsumer<GroupContext> = config
             .create_with_context(context)
             .map_err(|e| kafka_error("the Kafka consumer cannot be created", &e).no_retry())?;
@@ -95,20 +70,12 @@ impl ConsumerHandle {
         let queue = MessageQueue::new(consumer.clone(), MAX_MESSAGES)
             .ok_or_else(|| ConnectError::internal("kafka.queue", "librdkafka gave no queue"))?;
         let queue = Arc::new(Mutex::new(queue));
-        *lock(&consumer.context().queue) = Some(Arc::downgrade(&queue));
+        consumer.context().set_queue(&queue);
         let names: Vec<&str> = options.topics.iter().map(String::as_str).collect();
         consumer.subscribe(&names).map_err(|e| kafka_error("subscribing failed", &e).no_retry())?;
         let stop = Arc::new(AtomicBool::new(false));
         let thread = {
-            let mut poller = Poller {
-                consumer: consumer.clone(),
-                queue,
-                batches: batch_sender,
-                budget: options.budget,
-                stop: stop.clone(),
-                pending: Vec::new(),
-                average: 1024,
-            };
+            let mut poller = Poller::new(consumer.clone(), queue, batch_sender, options.budget, stop.clone());
             std::thread::Builder::new()
                 .name(format!("consumer {}", options.group))
                 .spawn(move || poller.run())
@@ -222,10 +189,6 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
         .map_err(|e| ConnectError::internal("task", "a blocking call broke off").caused_by(e))?
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
 fn group_defaults(config: &mut ClientConfig, group: &str, instance: &str) {
     let mut default = |key: &str, value: &str| {
         if config.get(key).is_none() {
@@ -247,198 +210,4 @@ fn group_defaults(config: &mut ClientConfig, group: &str, instance: &str) {
     config.set("enable.auto.offset.store", "false");
     config.set("allow.auto.create.topics", "false");
     config.set_log_level(RDKafkaLogLevel::Warning);
-}
-
-#[derive(Default)]
-struct Epochs {
-    last: u64,
-    of: BTreeMap<TopicPartition, u64>,
-}
-
-/// Turns rebalance callbacks into [`Membership`] events. No I/O happens here.
-pub struct GroupContext {
-    inner: Context,
-    membership: mpsc::UnboundedSender<Membership>,
-    queue: Mutex<Option<Weak<Mutex<MessageQueue<GroupContext>>>>>,
-    epochs: Mutex<Epochs>,
-    drain_timeout: Duration,
-}
-
-impl ClientContext for GroupContext {
-    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
-
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.inner.log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.inner.error(error, reason);
-    }
-
-    fn generate_oauth_token(
-        &self,
-        config: Option<&str>,
-    ) -> std::result::Result<OAuthToken, Box<dyn std::error::Error>> {
-        self.inner.generate_oauth_token(config)
-    }
-}
-
-impl ConsumerContext for GroupContext {
-    fn rebalance(
-        &self,
-        consumer: &BaseConsumer<Self>,
-        event: RDKafkaRespErr,
-        list: &mut TopicPartitionList,
-    ) {
-        let partitions: Vec<TopicPartition> =
-            list.elements().iter().map(|e| TopicPartition::new(e.topic(), e.partition())).collect();
-        let outcome = match event {
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
-                if let Some(queue) = lock(&self.queue).as_ref().and_then(Weak::upgrade) {
-                    let queue = lock(&queue);
-                    partitions.iter().for_each(|tp| queue.take_partition(tp));
-                }
-                let epoch = {
-                    let mut epochs = lock(&self.epochs);
-                    epochs.last += 1;
-                    let epoch = epochs.last;
-                    epochs.of.extend(partitions.iter().map(|tp| (tp.clone(), epoch)));
-                    epoch
-                };
-                let done = assign(consumer, list).and_then(|()| consumer.pause(list));
-                if !partitions.is_empty() {
-                    let _ = self.membership.send(Membership::Assigned { partitions, epoch });
-                }
-                done
-            }
-            _ => {
-                let lost = consumer.assignment_lost();
-                let (done, wait) = std_mpsc::channel();
-                lock(&self.epochs).of.retain(|tp, _| !partitions.contains(tp));
-                let told = self.membership.send(Membership::Revoked { partitions, lost, done });
-                if told.is_ok() {
-                    // Ends when the task drops its sender; a task that is stuck does not hold up the group for ever.
-                    let _ = wait.recv_timeout(self.drain_timeout);
-                }
-                unassign(consumer, list)
-            }
-        };
-        if let Err(error) = outcome {
-            let error = kafka_error("taking part in a rebalance failed", &error);
-            let _ = self.membership.send(Membership::Failed(error));
-        }
-    }
-}
-
-fn is_cooperative(consumer: &BaseConsumer<GroupContext>) -> bool {
-    matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative)
-}
-
-fn assign(
-    consumer: &BaseConsumer<GroupContext>,
-    list: &TopicPartitionList,
-) -> rdkafka::error::KafkaResult<()> {
-    if is_cooperative(consumer) { consumer.incremental_assign(list) } else { consumer.assign(list) }
-}
-
-fn unassign(
-    consumer: &BaseConsumer<GroupContext>,
-    list: &TopicPartitionList,
-) -> rdkafka::error::KafkaResult<()> {
-    if is_cooperative(consumer) { consumer.incremental_unassign(list) } else { consumer.unassign() }
-}
-
-/// The thread: events first, then messages, as far as the memory budget and the task allow.
-struct Poller {
-    consumer: Arc<BaseConsumer<GroupContext>>,
-    queue: Arc<Mutex<MessageQueue<GroupContext>>>,
-    batches: mpsc::Sender<Fetched>,
-    budget: MemoryBudget,
-    stop: Arc<AtomicBool>,
-    /// Fetched, and not yet taken by the task; in reverse.
-    pending: Vec<Fetched>,
-    /// Running average of a message's size, in bytes.
-    average: usize,
-}
-
-impl Poller {
-    fn run(&mut self) {
-        let mut told = None;
-        while !self.stop.load(Ordering::Acquire) {
-            let wait = if self.deliver() { Duration::ZERO } else { TICK };
-            if let Some(Err(error)) = self.consumer.poll(wait) {
-                self.report(&error, &mut told);
-            }
-            if self.pending.is_empty() {
-                self.fetch();
-            }
-        }
-    }
-
-    /// Hands over what is pending; true when all of it went.
-    fn deliver(&mut self) -> bool {
-        while let Some(fetched) = self.pending.pop() {
-            if let Err(mpsc::error::TrySendError::Full(fetched)) = self.batches.try_send(fetched) {
-                self.pending.push(fetched);
-                return false;
-            }
-        }
-        true
-    }
-
-    fn fetch(&mut self) {
-        let Some(reserved) = self.budget.try_reserve(FETCH_BYTES) else {
-            std::thread::sleep(TICK);
-            return;
-        };
-        let max = (FETCH_BYTES / self.average.max(64)).clamp(16, MAX_MESSAGES);
-        let fetched = lock(&self.queue).fetch(TICK, max);
-        let (fetched, errors) = match fetched {
-            Ok(both) => both,
-            Err(error) => {
-                let _ = self.consumer.context().membership.send(Membership::Failed(error));
-                self.stop.store(true, Ordering::Release);
-                return;
-            }
-        };
-        for error in errors {
-            let code: RDKafkaErrorCode = error.code.into();
-            let trouble = kafka_error(&format!("reading {} failed", error.partition), &KafkaError::MessageConsumption(code));
-            let _ = self.consumer.context().membership.send(Membership::Trouble(trouble));
-        }
-        let rows: usize = fetched.iter().map(|f| f.records.num_rows()).sum();
-        let bytes: usize = fetched.iter().map(|f| f.bytes).sum();
-        if let Some(average) = bytes.checked_div(rows) {
-            self.average = (self.average + average) / 2;
-        }
-        let mut reserved = reserved;
-        let epochs = lock(&self.consumer.context().epochs);
-        for part in fetched {
-            // Messages of a partition that was taken away meanwhile will be read by its new owner.
-            let Some(&epoch) = epochs.of.get(&part.partition) else { continue };
-            let permit = reserved.split_off(part.bytes + part.records.num_rows() * 48);
-            let batch = Batch { partition: part.partition, records: part.records, permit };
-            let (last_offset, high_watermark) = (part.last_offset, part.high_watermark);
-            self.pending.push(Fetched { epoch, batch, last_offset, high_watermark });
-        }
-        drop(epochs);
-        self.pending.reverse();
-        self.deliver();
-    }
-
-    /// Says an error once a minute, not at each poll.
-    fn report(&self, error: &KafkaError, told: &mut Option<(String, Instant)>) {
-        let text = error.to_string();
-        if told.as_ref().is_some_and(|(last, at)| *last == text && at.elapsed() < Duration::from_secs(60)) {
-            return;
-        }
-        *told = Some((text, Instant::now()));
-        let fatal = matches!(error, KafkaError::MessageConsumptionFatal(_));
-        let error = kafka_error("reading from Kafka failed", error);
-        let _ = self.consumer.context().membership.send(if fatal {
-            Membership::Failed(error.no_retry())
-        } else {
-            Membership::Trouble(error)
-        });
-    }
 }

@@ -5,7 +5,9 @@ pub mod auth;
 pub mod batch;
 pub mod client;
 pub mod consumer;
+pub mod group;
 pub mod offsets;
+mod poller;
 pub mod producer;
 
 use connector_core::{ConnectError, Domain, Retry};
@@ -28,7 +30,11 @@ pub fn kafka_error(doing: &str, error: &KafkaError) -> ConnectError {
             | RDKafkaErrorCode::GroupAuthorizationFailed
             | RDKafkaErrorCode::ClusterAuthorizationFailed
             | RDKafkaErrorCode::TransactionalIdAuthorizationFailed,
-        ) => (Domain::User, Retry::NoRetry, "grant this principal the operation in the cluster's ACLs or IAM policy"),
+        ) => (
+            Domain::User,
+            Retry::NoRetry,
+            "grant this principal the operation in the cluster's ACLs or IAM policy",
+        ),
         Some(
             RDKafkaErrorCode::BrokerTransportFailure
             | RDKafkaErrorCode::AllBrokersDown

@@ -51,9 +51,9 @@ impl OffsetStore {
                 let settings = client::settings(worker, Role::Consumer, &ConfigMap::new(), handle)?;
                 let topic = self.topic.clone();
                 let read = tokio::task::spawn_blocking(move || read_all(settings, &topic, partitions));
-                let read = read
-                    .await
-                    .map_err(|e| ConnectError::internal("task", "reading stored offsets broke off").caused_by(e))??;
+                let read = read.await.map_err(|e| {
+                    ConnectError::internal("task", "reading stored offsets broke off").caused_by(e)
+                })??;
                 Ok::<_, ConnectError>(Mutex::new(read))
             })
             .await?;
@@ -131,7 +131,8 @@ fn read_all(
     config.set("enable.partition.eof", "true");
     config.remove("group.instance.id");
     let failed = |e: &KafkaError| kafka_error(&format!("reading stored offsets from `{topic}` failed"), e);
-    let consumer: BaseConsumer<Context> = config.create_with_context(settings.context).map_err(|e| failed(&e))?;
+    let consumer: BaseConsumer<Context> =
+        config.create_with_context(settings.context).map_err(|e| failed(&e))?;
     let mut list = TopicPartitionList::new();
     for partition in 0..partitions {
         let partition = i32::try_from(partition).unwrap_or(i32::MAX);
@@ -154,8 +155,11 @@ fn read_all(
             None => {
                 quiet += STEP;
                 if quiet > Duration::from_secs(30) {
-                    return Err(ConnectError::external("kafka.offsets", format!("reading `{topic}` made no progress"))
-                        .hint("check that all partitions of the topic have a leader"));
+                    return Err(ConnectError::external(
+                        "kafka.offsets",
+                        format!("reading `{topic}` made no progress"),
+                    )
+                    .hint("check that all partitions of the topic have a leader"));
                 }
             }
         }
@@ -165,7 +169,8 @@ fn read_all(
 
 /// Keeps the newest offset of each source partition; foreign records in the topic are left alone.
 fn keep(all: &mut HashMap<String, Positions>, key: Option<&[u8]>, value: Option<&[u8]>) {
-    let Some(Ok((connector, partition))) = key.map(serde_json::from_slice::<(String, Map<String, Value>)>) else {
+    let Some(Ok((connector, partition))) = key.map(serde_json::from_slice::<(String, Map<String, Value>)>)
+    else {
         return;
     };
     let positions = all.entry(connector).or_default();

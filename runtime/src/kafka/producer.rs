@@ -67,7 +67,9 @@ impl ProducerContext for DeliveryContext {
     fn delivery(&self, result: &DeliveryResult<'_>, ticket: Box<Ticket>) {
         let outcome = match result {
             Ok(message) => Ok((message.partition(), message.offset())),
-            Err((error, message)) => Err(kafka_error(&format!("writing to topic `{}` failed", message.topic()), error)),
+            Err((error, message)) => {
+                Err(kafka_error(&format!("writing to topic `{}` failed", message.topic()), error))
+            }
         };
         ticket.waits.delivered(ticket.row, outcome);
     }
@@ -120,7 +122,10 @@ impl Producer {
         if !record.headers.is_empty() {
             let headers = OwnedHeaders::new_with_capacity(record.headers.len());
             message.headers = Some(
-                record.headers.iter().fold(headers, |all, (key, value)| all.insert(Header { key, value: *value })),
+                record
+                    .headers
+                    .iter()
+                    .fold(headers, |all, (key, value)| all.insert(Header { key, value: *value })),
             );
         }
         self.inner.send(message).map_err(|(error, _)| error)

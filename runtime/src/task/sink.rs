@@ -18,7 +18,8 @@ use super::pipeline::Pipeline;
 use super::retry;
 use super::status::{Counters, State, TaskStatus};
 use crate::config::Tolerance;
-use crate::kafka::consumer::{CommitOutcome, Committed, ConsumerHandle, Fetched, Membership};
+use crate::kafka::consumer::{CommitOutcome, Committed, ConsumerHandle, Fetched};
+use crate::kafka::group::Membership;
 
 /// Memory in use beyond which a task publishes what it has, though no range is full; in percent of the budget.
 const PRESSURE_PERCENT: usize = 85;
@@ -185,8 +186,9 @@ impl Running {
         for run in processed.runs {
             if let Some(topic) = run.topic.filter(|topic| **topic != *tp.topic) {
                 let message = format!("{tp}: a transform sends records to topic `{topic}`");
-                return Err(ConnectError::user("sink.topic", message)
-                    .hint("a sink writes records under the topic that they were read from; drop the router"));
+                return Err(ConnectError::user("sink.topic", message).hint(
+                    "a sink writes records under the topic that they were read from; drop the router",
+                ));
             }
             let offsets = offsets_of(&run.records)?;
             let (status, stop) = (&self.task.status, &self.task.stop);
@@ -241,7 +243,8 @@ impl Running {
                 ranges.iter().map(|r| (r.partition.clone(), (r.end, String::new()))).collect();
             // While the group settles a member that keeps its partitions is refused for a moment.
             for _ in 0..SETTLE_ATTEMPTS {
-                let outcome = retry::with_backoff(&status, &give_up, || committer.commit(offsets.clone())).await?;
+                let outcome =
+                    retry::with_backoff(&status, &give_up, || committer.commit(offsets.clone())).await?;
                 if outcome == CommitOutcome::Committed {
                     return Ok(outcome);
                 }

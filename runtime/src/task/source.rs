@@ -98,9 +98,12 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 /// REST Proxy's codes: 50003 may pass when it is tried again, 50002 will not.
 fn acknowledge(topic: Arc<str>, outcome: &Delivered) -> Ack {
     match outcome {
-        Ok((partition, offset)) => {
-            Ack { destination: topic, partition: partition.to_string(), offset: offset.to_string(), error: None }
-        }
+        Ok((partition, offset)) => Ack {
+            destination: topic,
+            partition: partition.to_string(),
+            offset: offset.to_string(),
+            error: None,
+        },
         Err(error) => refuse(topic, if error.is_retriable() { 50003 } else { 50002 }, error),
     }
 }
@@ -124,7 +127,8 @@ impl SourceTask {
             Ok(()) => {
                 let limit = running.task.drain_timeout;
                 tokio::time::timeout(limit, running.acknowledge_all()).await.unwrap_or_else(|_| {
-                    let message = format!("Kafka did not acknowledge everything within {} ms", limit.as_millis());
+                    let message =
+                        format!("Kafka did not acknowledge everything within {} ms", limit.as_millis());
                     Err(ConnectError::external("stop.timeout", message)
                         .hint("what is not acknowledged will be sent again after the next start"))
                 })
@@ -187,7 +191,8 @@ impl Running {
     }
 
     fn poll(&self) -> Polling {
-        let (source, status, stop) = (self.task.source.clone(), self.task.status.clone(), self.task.stop.clone());
+        let (source, status, stop) =
+            (self.task.source.clone(), self.task.status.clone(), self.task.stop.clone());
         Box::pin(async move { retry::with_backoff(&status, &stop, || source.poll(POLL)).await })
     }
 
@@ -195,7 +200,8 @@ impl Running {
         let total: usize = batch.runs.iter().map(|r| r.records.num_rows()).sum();
         Counters::add(&self.task.status.counters.read, total);
         let wants_acks = self.task.source.wants_acks();
-        let unknown = Ack { destination: "".into(), partition: String::new(), offset: String::new(), error: None };
+        let unknown =
+            Ack { destination: "".into(), partition: String::new(), offset: String::new(), error: None };
         let base = self.numbers.fetch_add(i64::try_from(total).unwrap_or(0), Ordering::Relaxed);
         let sent = Arc::new(Sent {
             // One more than the rows, so that it is not done before all are sent.
@@ -205,7 +211,8 @@ impl Running {
             targets: Mutex::default(),
             done: self.done.clone(),
         });
-        let mut flight = InFlight { offset: batch.offset, total, filtered: 0, rejected: 0, sent: sent.clone() };
+        let mut flight =
+            InFlight { offset: batch.offset, total, filtered: 0, rejected: 0, sent: sent.clone() };
         let mut next = base;
         for run in batch.runs {
             let topic = run.topic.clone().ok_or_else(|| {
@@ -315,7 +322,8 @@ impl Running {
         }
         let counters = &self.task.status.counters;
         for flight in ready {
-            let rows = flight.sent.rows.as_ref().map(|rows| std::mem::take(&mut *lock(rows))).unwrap_or_default();
+            let rows =
+                flight.sent.rows.as_ref().map(|rows| std::mem::take(&mut *lock(rows))).unwrap_or_default();
             let refused = rows.iter().filter(|a| a.error.is_some()).count().max(flight.rejected);
             let delivered = flight.total - (flight.filtered + refused).min(flight.total);
             let acks = Acks { delivered: delivered + flight.filtered, rows };

@@ -1,0 +1,130 @@
+//! The thread of a consumer: it polls always, so that callbacks are served even when the task is stuck.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use connector_core::Batch;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use tokio::sync::mpsc;
+
+use super::batch::MessageQueue;
+use super::consumer::Fetched;
+use super::group::{GroupContext, Membership, lock};
+use super::kafka_error;
+use crate::task::budget::MemoryBudget;
+
+/// At most this many messages a fetch; how many it really is follows from their size.
+pub(super) const MAX_MESSAGES: usize = 10_000;
+/// Bytes that one fetch aims at.
+const FETCH_BYTES: usize = 1 << 20;
+const TICK: Duration = Duration::from_millis(20);
+
+/// Events first, then messages, as far as the memory budget and the task allow.
+pub(super) struct Poller {
+    consumer: Arc<BaseConsumer<GroupContext>>,
+    queue: Arc<Mutex<MessageQueue<GroupContext>>>,
+    batches: mpsc::Sender<Fetched>,
+    budget: MemoryBudget,
+    stop: Arc<AtomicBool>,
+    /// Fetched, and not yet taken by the task; in reverse.
+    pending: Vec<Fetched>,
+    /// Running average of a message's size, in bytes.
+    average: usize,
+}
+
+impl Poller {
+    pub(super) fn new(
+        consumer: Arc<BaseConsumer<GroupContext>>,
+        queue: Arc<Mutex<MessageQueue<GroupContext>>>,
+        batches: mpsc::Sender<Fetched>,
+        budget: MemoryBudget,
+        stop: Arc<AtomicBool>,
+    ) -> Self {
+        Self { consumer, queue, batches, budget, stop, pending: Vec::new(), average: 1024 }
+    }
+
+    pub(super) fn run(&mut self) {
+        let mut told = None;
+        while !self.stop.load(Ordering::Acquire) {
+            let wait = if self.deliver() { Duration::ZERO } else { TICK };
+            if let Some(Err(error)) = self.consumer.poll(wait) {
+                self.report(&error, &mut told);
+            }
+            if self.pending.is_empty() {
+                self.fetch();
+            }
+        }
+    }
+
+    /// Hands over what is pending; true when all of it went.
+    fn deliver(&mut self) -> bool {
+        while let Some(fetched) = self.pending.pop() {
+            if let Err(mpsc::error::TrySendError::Full(fetched)) = self.batches.try_send(fetched) {
+                self.pending.push(fetched);
+                return false;
+            }
+        }
+        true
+    }
+
+    fn fetch(&mut self) {
+        let Some(reserved) = self.budget.try_reserve(FETCH_BYTES) else {
+            std::thread::sleep(TICK);
+            return;
+        };
+        let max = (FETCH_BYTES / self.average.max(64)).clamp(16, MAX_MESSAGES);
+        let fetched = lock(&self.queue).fetch(TICK, max);
+        let (fetched, errors) = match fetched {
+            Ok(both) => both,
+            Err(error) => {
+                self.consumer.context().tell(Membership::Failed(error));
+                self.stop.store(true, Ordering::Release);
+                return;
+            }
+        };
+        for error in errors {
+            let code: RDKafkaErrorCode = error.code.into();
+            let trouble = kafka_error(
+                &format!("reading {} failed", error.partition),
+                &KafkaError::MessageConsumption(code),
+            );
+            self.consumer.context().tell(Membership::Trouble(trouble));
+        }
+        let rows: usize = fetched.iter().map(|f| f.records.num_rows()).sum();
+        let bytes: usize = fetched.iter().map(|f| f.bytes).sum();
+        if let Some(average) = bytes.checked_div(rows) {
+            self.average = (self.average + average) / 2;
+        }
+        let mut reserved = reserved;
+        let epochs = self.consumer.context().epochs();
+        for part in fetched {
+            // Messages of a partition that was taken away meanwhile will be read by its new owner.
+            let Some(&epoch) = epochs.of.get(&part.partition) else { continue };
+            let permit = reserved.split_off(part.bytes + part.records.num_rows() * 48);
+            let batch = Batch { partition: part.partition, records: part.records, permit };
+            let (last_offset, high_watermark) = (part.last_offset, part.high_watermark);
+            self.pending.push(Fetched { epoch, batch, last_offset, high_watermark });
+        }
+        drop(epochs);
+        self.pending.reverse();
+        self.deliver();
+    }
+
+    /// Says an error once a minute, not at each poll.
+    fn report(&self, error: &KafkaError, told: &mut Option<(String, Instant)>) {
+        let text = error.to_string();
+        if told.as_ref().is_some_and(|(last, at)| *last == text && at.elapsed() < Duration::from_secs(60)) {
+            return;
+        }
+        *told = Some((text, Instant::now()));
+        let fatal = matches!(error, KafkaError::MessageConsumptionFatal(_));
+        let error = kafka_error("reading from Kafka failed", error);
+        self.consumer.context().tell(if fatal {
+            Membership::Failed(error.no_retry())
+        } else {
+            Membership::Trouble(error)
+        });
+    }
+}
