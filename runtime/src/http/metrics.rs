@@ -54,6 +54,9 @@ fn count(n: &std::sync::atomic::AtomicU64) -> i64 {
     i64::try_from(n.load(Relaxed)).unwrap_or(i64::MAX)
 }
 
+/// Name, help and value of a counter.
+type Ours = (&'static str, &'static str, fn(&TaskStatus) -> i64);
+
 fn render(worker: &Worker) -> String {
     let tasks = worker.board.tasks();
     let sinks = || tasks.iter().filter(|t| t.kind == Kind::Sink);
@@ -132,7 +135,7 @@ fn render(worker: &Worker) -> String {
         ("kafka_connect_task_error_metrics_total_retries", "counter", "Operations tried again.");
     per_task(out, RETRIES, tasks.iter(), |t| count(&t.counters.retries));
 
-    const OURS: [(&str, &str, fn(&TaskStatus) -> i64); 4] = [
+    const OURS: [Ours; 4] = [
         ("sidestream_task_records_read_total", "Records read.", |t| count(&t.counters.read)),
         ("sidestream_task_records_delivered_total", "Records delivered.", |t| count(&t.counters.delivered)),
         ("sidestream_task_records_filtered_total", "Records dropped on purpose.", |t| {

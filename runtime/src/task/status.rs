@@ -100,10 +100,13 @@ impl TaskStatus {
     }
 }
 
+/// By connector and number.
+type Tasks = BTreeMap<(String, usize), Arc<TaskStatus>>;
+
 /// All tasks of a worker.
 #[derive(Clone, Debug, Default)]
 pub struct StatusBoard {
-    tasks: Arc<RwLock<BTreeMap<(String, usize), Arc<TaskStatus>>>>,
+    tasks: Arc<RwLock<Tasks>>,
 }
 
 impl StatusBoard {
