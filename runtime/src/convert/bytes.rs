@@ -7,7 +7,7 @@ use arrow::datatypes::DataType;
 use async_trait::async_trait;
 use connector_core::{ConnectError, Form, Needs, Rejection, Result, Transformed};
 
-use super::{Converter, no_fields, part, replaced, stage, undecoded};
+use super::{Converter, no_fields, optional, part, replaced, stage, undecoded};
 
 pub(super) struct ByteArrayConverter;
 
@@ -19,7 +19,7 @@ impl Converter for ByteArrayConverter {
             // Connect's BYTES: a typed value.
             Needs::Document => {
                 let bytes = undecoded(&records, column)?.clone();
-                let field = Form::Columns.field(column, DataType::Binary);
+                let field = optional(Form::Columns.field(column, DataType::Binary));
                 replaced(records, field, Arc::new(bytes), Vec::new())
             }
             Needs::Columns(_) => Err(no_fields("ByteArrayConverter")),

@@ -2,19 +2,17 @@
 
 use std::sync::Arc;
 
-use arrow::array::BooleanBufferBuilder;
-use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, RecordBatch, StringArray, StringBuilder,
-};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, RecordBatch};
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field};
 use async_trait::async_trait;
-use connector_core::json::{self, DecimalFormat, Encoder, JsonError, Scanned};
+use connector_core::json::{self, DecimalFormat, Encoder, JsonError};
 use connector_core::{ConfigProblem, ConnectError, Form, Needs, Rejection, Result, Transformed};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::json_schema::JsonSchemaConverter;
+use super::schema::with_defaults;
 use super::{Converter, columns, part, replaced, stage, undecoded};
 
 #[derive(Deserialize, JsonSchema)]
@@ -48,12 +46,16 @@ pub(super) fn converter(config: Config) -> Result<Arc<dyn Converter>, Vec<Config
     Ok(if config.schemas_enable {
         Arc::new(JsonSchemaConverter::new(&config)?)
     } else {
-        Arc::new(JsonConverter { decimals: config.decimal_format })
+        Arc::new(JsonConverter {
+            decimals: config.decimal_format,
+            default_for_null: config.replace_null_with_default,
+        })
     })
 }
 
 struct JsonConverter {
     decimals: DecimalFormat,
+    default_for_null: bool,
 }
 
 #[async_trait]
@@ -62,12 +64,15 @@ impl Converter for JsonConverter {
         match needs {
             Needs::Bytes => Ok(Transformed::one(records)),
             Needs::Document => {
-                let (documents, rejected) = documents(undecoded(&records, column)?);
-                let rejected = rejected
-                    .into_iter()
-                    .map(|(row, error)| Rejection::new(row, stage(column), syntax(error)))
-                    .collect();
-                replaced(records, Form::Document.field(column, DataType::Utf8), Arc::new(documents), rejected)
+                let found = json::documents(undecoded(&records, column)?);
+                let refused = |(row, error)| Rejection::new(row, stage(column), syntax(error));
+                let rejected = found.rejected.into_iter().map(refused).collect();
+                replaced(
+                    records,
+                    Form::Document.field(column, DataType::Utf8),
+                    Arc::new(found.texts),
+                    rejected,
+                )
             }
             Needs::Columns(fields) => columns::read(records, column, fields),
         }
@@ -78,6 +83,7 @@ impl Converter for JsonConverter {
         let bytes: ArrayRef = if Form::of(field) == Form::Document && array.data_type() == &DataType::Utf8 {
             Arc::new(BinaryArray::from(array.as_string::<i32>().clone()))
         } else {
+            let array = if self.default_for_null { &with_defaults(array)? } else { array };
             Arc::new(texts(field, array, self.decimals)?)
         };
         replaced(records, Form::Bytes.field(column, DataType::Binary), bytes, Vec::new())
@@ -91,50 +97,6 @@ pub(super) fn syntax(error: JsonError) -> ConnectError {
         format!("Converting byte[] to Kafka Connect data failed due to serialization error: {error}");
     ConnectError::user("json.syntax", message)
         .hint("send valid JSON in UTF-8, or set errors.tolerance=all to go past such records")
-}
-
-/// Checks all values. Those that are not JSON are left out and returned with their rows; white space that means
-/// nothing goes; nothing and the literal `null` become null.
-fn documents(values: &BinaryArray) -> (StringArray, Vec<(usize, JsonError)>) {
-    match StringArray::try_from_binary(values.clone()) {
-        Ok(texts) => as_they_are(&texts).map_or_else(|| rewritten(values), |texts| (texts, Vec::new())),
-        // Some value is not UTF-8.
-        Err(_) => rewritten(values),
-    }
-}
-
-/// The texts without a copy, if all of them are compact or null.
-fn as_they_are(texts: &StringArray) -> Option<StringArray> {
-    let mut null = BooleanBufferBuilder::new(texts.len());
-    for row in 0..texts.len() {
-        null.append(
-            texts.is_valid(row)
-                && match json::scan_str(texts.value(row)) {
-                    Ok(Scanned::Compact) => false,
-                    Ok(Scanned::Null) => true,
-                    Ok(Scanned::Loose) | Err(_) => return None,
-                },
-        );
-    }
-    let null = BooleanArray::new(null.finish(), None);
-    if null.true_count() == 0 {
-        return Some(texts.clone());
-    }
-    arrow::compute::nullif(texts, &null).ok()?.as_string_opt().cloned()
-}
-
-fn rewritten(values: &BinaryArray) -> (StringArray, Vec<(usize, JsonError)>) {
-    let mut texts = StringBuilder::with_capacity(values.len(), values.value_data().len());
-    let (mut text, mut rejected) = (Vec::new(), Vec::new());
-    for (row, value) in values.iter().enumerate() {
-        text.clear();
-        match value.map(|value| json::compact(value, &mut text)) {
-            None | Some(Ok(false)) => texts.append_null(),
-            Some(Ok(true)) => texts.append_value(String::from_utf8_lossy(&text)),
-            Some(Err(error)) => rejected.push((row, error)),
-        }
-    }
-    (texts.finish(), rejected)
 }
 
 /// The JSON text of each row; null for a null.
@@ -171,7 +133,7 @@ pub(super) fn surrounded(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{Int64Array, StructArray};
+    use arrow::array::{Int64Array, StringArray, StructArray};
     use arrow::datatypes::Fields;
     use connector_core::Stage;
     use connector_core::envelope::{EnvelopeBuilder, OFFSET, VALUE};
@@ -183,7 +145,7 @@ mod tests {
     }
 
     async fn decode(values: &[Option<&[u8]>], needs: Needs) -> Transformed {
-        let converter = JsonConverter { decimals: DecimalFormat::Base64 };
+        let converter = JsonConverter { decimals: DecimalFormat::Base64, default_for_null: true };
         converter.decode(records(values), VALUE, &needs).await.unwrap()
     }
 
@@ -196,17 +158,6 @@ mod tests {
 
     fn offsets_of(out: &Transformed) -> Vec<i64> {
         out.runs[0].records[OFFSET].as_primitive::<arrow::datatypes::Int64Type>().values().to_vec()
-    }
-
-    #[tokio::test]
-    async fn compact_documents_are_not_copied() {
-        let input =
-            records(&[Some(br#"{"a":1.10}"#), None, Some(b"null"), Some(b""), Some("\"é\"".as_bytes())]);
-        let before = input[VALUE].as_binary::<i32>().value_data().as_ptr();
-        let converter = JsonConverter { decimals: DecimalFormat::Base64 };
-        let out = converter.decode(input, VALUE, &Needs::Document).await.unwrap();
-        assert_eq!(documents_of(&out), [Some(r#"{"a":1.10}"#), None, None, None, Some("\"é\"")]);
-        assert_eq!(out.runs[0].records[VALUE].as_string::<i32>().value_data().as_ptr(), before);
     }
 
     #[tokio::test]
@@ -236,13 +187,6 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_character_split_over_two_records_is_two_errors() {
-        let out = decode(&[Some(b"\"\xc3"), Some(b"\xa9\"")], Needs::Document).await;
-        assert_eq!(out.rejected.iter().map(|r| r.row).collect::<Vec<_>>(), [0, 1]);
-        assert_eq!(out.runs[0].records.num_rows(), 0);
-    }
-
-    #[tokio::test]
     async fn columns_are_read_and_rows_without_them_rejected() {
         let fields = Fields::from(vec![Field::new("a", DataType::Int64, false)]);
         let out = decode(&[Some(b"{\"a\":1}"), Some(b"{}"), None], Needs::Columns(fields)).await;
@@ -260,7 +204,7 @@ mod tests {
 
     #[tokio::test]
     async fn columns_and_documents_are_written_and_null_stays_null() {
-        let converter = JsonConverter { decimals: DecimalFormat::Base64 };
+        let converter = JsonConverter { decimals: DecimalFormat::Base64, default_for_null: true };
         let ids: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), None]));
         let field = Arc::new(Field::new("id", DataType::Int64, true));
         let rows = StructArray::new(vec![field].into(), vec![ids], Some(vec![true, false].into()));

@@ -1,7 +1,7 @@
 //! Converters: between the bytes in Kafka and the forms that transforms and sinks work on.
 
-pub mod columns;
 mod bytes;
+pub mod columns;
 mod json;
 mod json_schema;
 mod payload;
@@ -42,7 +42,11 @@ pub const CLASSES: &[(&str, &[&str])] = &[
 ];
 
 /// Makes a converter from its keys (`schemas.enable`, without `value.converter.` in front).
-pub fn converter(class: &str, config: &ConfigMap, is_key: bool) -> Result<Arc<dyn Converter>, Vec<ConfigProblem>> {
+pub fn converter(
+    class: &str,
+    config: &ConfigMap,
+    is_key: bool,
+) -> Result<Arc<dyn Converter>, Vec<ConfigProblem>> {
     let found = CLASSES.iter().find(|(name, aliases)| *name == class || aliases.contains(&class));
     match found.map(|(name, _)| *name) {
         Some(BYTE_ARRAY) => Ok(Arc::new(bytes::ByteArrayConverter)),
@@ -71,7 +75,10 @@ fn stage(column: &str) -> Stage {
 fn part<'a>(records: &'a RecordBatch, column: &str) -> Result<(&'a Field, &'a ArrayRef)> {
     let found = records.schema_ref().column_with_name(column);
     found.map(|(at, field)| (field, records.column(at))).ok_or_else(|| {
-        ConnectError::internal("converter.column", format!("a batch for a converter has no column `{column}`"))
+        ConnectError::internal(
+            "converter.column",
+            format!("a batch for a converter has no column `{column}`"),
+        )
     })
 }
 
@@ -79,22 +86,36 @@ fn part<'a>(records: &'a RecordBatch, column: &str) -> Result<(&'a Field, &'a Ar
 fn undecoded<'a>(records: &'a RecordBatch, column: &str) -> Result<&'a BinaryArray> {
     let (_, array) = part(records, column)?;
     array.as_binary_opt().ok_or_else(|| {
-        let message = format!("a converter was given the column `{column}` decoded, as {}", array.data_type());
+        let message =
+            format!("a converter was given the column `{column}` decoded, as {}", array.data_type());
         ConnectError::internal("converter.column", message)
     })
 }
 
 /// One run: `records` without the rejected rows, with `array` (which does not have them) as its column.
-fn replaced(records: RecordBatch, field: Field, array: ArrayRef, rejected: Vec<Rejection>) -> Result<Transformed> {
+fn replaced(
+    records: RecordBatch,
+    field: Field,
+    array: ArrayRef,
+    rejected: Vec<Rejection>,
+) -> Result<Transformed> {
     let others = if rejected.is_empty() {
         records
     } else {
         // What is replaced need not be copied.
         let placeholder = Field::new(field.name(), DataType::Null, true);
-        let records = envelope::with_column(&records, placeholder, Arc::new(NullArray::new(records.num_rows())))?;
+        let records =
+            envelope::with_column(&records, placeholder, Arc::new(NullArray::new(records.num_rows())))?;
         envelope::without_rows(&records, &rejected.iter().map(|r| r.row).collect::<Vec<_>>())?
     };
     Ok(Transformed { runs: vec![Run::new(envelope::with_column(&others, field, array)?)], rejected })
+}
+
+/// Marks a column whose schema in Connect is optional.
+fn optional(field: Field) -> Field {
+    let mut metadata = field.metadata().clone();
+    metadata.insert(schema::OPTIONAL.to_owned(), "true".to_owned());
+    field.with_metadata(metadata)
 }
 
 /// A converter whose output has no fields was asked for some.
@@ -125,6 +146,9 @@ mod tests {
             .map(|(k, v)| (k.to_owned(), v.to_owned()))
             .into();
         let problems = converter(JSON, &config, false).err().unwrap();
-        assert_eq!(problems.iter().map(|p| p.key.as_str()).collect::<Vec<_>>(), ["schemas.enable", "schemas.cache.size"]);
+        assert_eq!(
+            problems.iter().map(|p| p.key.as_str()).collect::<Vec<_>>(),
+            ["schemas.enable", "schemas.cache.size"]
+        );
     }
 }

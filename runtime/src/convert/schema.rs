@@ -7,12 +7,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use arrow::array::{Array, ArrayRef, AsArray, Scalar, StructArray};
+use arrow::compute;
 use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
+use connector_core::ConnectError;
 use connector_core::json::{DATE, DECIMAL, NAME, TIME, TIMESTAMP};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::payload::{Datum, datum, text_of};
+use super::payload::{Datum, array, datum, text_of};
 
 const VERSION: &str = "connect.version";
 const DOC: &str = "connect.doc";
@@ -20,7 +23,8 @@ const DOC: &str = "connect.doc";
 const PARAMETERS: &str = "connect.parameters";
 /// The default as it stands in a JSON schema.
 const DEFAULT: &str = "connect.default";
-const OPTIONAL: &str = "connect.optional";
+/// Whether the schema of a key or value column is optional; `false` when it is not there.
+pub(super) const OPTIONAL: &str = "connect.optional";
 
 /// Digits of a decimal, at most.
 const PRECISION: u8 = 38;
@@ -325,4 +329,25 @@ impl Schema {
         }
         Ok(schema)
     }
+}
+
+/// The same values, with the default of a struct's field wherever that field is null.
+pub(super) fn with_defaults(values: &ArrayRef) -> Result<ArrayRef, ConnectError> {
+    let Some(structs) = values.as_struct_opt() else { return Ok(values.clone()) };
+    let filled = |(field, column): (&Arc<Field>, &ArrayRef)| -> Result<ArrayRef, ConnectError> {
+        let column = with_defaults(column)?;
+        if column.null_count() == 0 || !field.metadata().contains_key(DEFAULT) {
+            return Ok(column);
+        }
+        let schema = Schema::of(field).map_err(|message| ConnectError::user("json.schema", message))?;
+        let default = compute::cast(&array(&schema, &[schema.default.as_ref()])?, column.data_type())?;
+        Ok(compute::kernels::zip::zip(&compute::is_not_null(&column)?, &column, &Scalar::new(default))?)
+    };
+    let columns: Vec<_> =
+        structs.fields().iter().zip(structs.columns()).map(filled).collect::<Result<_, _>>()?;
+    if columns.iter().zip(structs.columns()).all(|(new, old)| Arc::ptr_eq(new, old)) {
+        return Ok(values.clone());
+    }
+    let (fields, nulls) = (structs.fields().clone(), structs.nulls().cloned());
+    Ok(Arc::new(StructArray::try_new_with_length(fields, columns, nulls, structs.len())?))
 }

@@ -16,7 +16,7 @@ use connector_core::{ConfigProblem, Form, Needs, Result, Transformed};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Converter, json, no_fields, part, replaced, undecoded};
+use super::{Converter, json, no_fields, optional, part, replaced, undecoded};
 
 #[derive(Deserialize, JsonSchema)]
 pub(super) struct Config {
@@ -133,7 +133,8 @@ impl Converter for StringConverter {
             Needs::Bytes => Ok(Transformed::one(records)),
             Needs::Document => {
                 let texts = self.texts(undecoded(&records, column)?);
-                replaced(records, Form::Columns.field(column, DataType::Utf8), Arc::new(texts), Vec::new())
+                let field = optional(Form::Columns.field(column, DataType::Utf8));
+                replaced(records, field, Arc::new(texts), Vec::new())
             }
             Needs::Columns(_) => Err(no_fields("StringConverter")),
         }

@@ -96,12 +96,15 @@ impl Worker {
                 (connector.clone(), status)
             })
             .collect();
-        if let Err(error) = self.prepare().await {
-            tracing::error!("{error}");
-            for (_, status) in &connectors {
-                status.set(State::Failed, error.to_string());
+        let tasks: Vec<_> = connectors.iter().map(|(_, status)| status.clone()).collect();
+        if let Err(error) = self.prepare(&tasks).await {
+            // A stop while the cluster is waited for is no failure.
+            if !self.stop.is_cancelled() {
+                tracing::error!("{error}");
+                tasks.iter().for_each(|task| task.set(State::Failed, error.to_string()));
             }
         } else {
+            tasks.iter().for_each(|task| task.remark("starting"));
             self.ready.send_replace(true);
             let refresh = tokio::spawn(self.clone().refresh_topics());
             join_all(connectors.into_iter().map(|(connector, status)| {
@@ -116,11 +119,15 @@ impl Worker {
     }
 
     /// Reaches the cluster and makes the declared topics; tries until it works or the worker stops.
-    async fn prepare(&self) -> Result<()> {
+    async fn prepare(&self, tasks: &[Arc<TaskStatus>]) -> Result<()> {
         let status = StatusBoard::default().register("worker", 0, Kind::Sink, "");
-        retry::with_backoff(&status, &self.stop, || self.admin.refresh()).await?;
+        // All tasks wait for it, so all of them say why.
+        let told = |outcome: Result<()>| {
+            outcome.inspect_err(|e| tasks.iter().for_each(|task| task.remark(format!("trying again: {e}"))))
+        };
+        retry::with_backoff(&status, &self.stop, || async { told(self.admin.refresh().await) }).await?;
         for topic in &self.deployment.topics {
-            retry::with_backoff(&status, &self.stop, || self.admin.ensure(topic)).await?;
+            retry::with_backoff(&status, &self.stop, || async { told(self.admin.ensure(topic).await) }).await?;
         }
         Ok(())
     }
@@ -166,7 +173,7 @@ impl Worker {
     ) -> Result<()> {
         let (sender, topics) = watch::channel(self.topics_of(connector));
         if topics.borrow().is_empty() {
-            first.remark("no topic matches topics.regex yet");
+            first.remark("waiting: no topic that it is to read exists yet");
         }
         let mut tasks = Vec::new();
         for task in 0..connector.tasks_max {
@@ -187,7 +194,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Tells tasks about topics that come to match a pattern, and users about those that are missing.
+    /// Tells tasks about topics that come and go, and users about those that are missing.
     async fn follow_topics(self: Arc<Self>, connector: Arc<ConnectorConfig>, sender: watch::Sender<Vec<String>>) {
         if let TopicSelection::List(names) = &connector.topics {
             for name in names.iter().filter(|name| self.admin.partitions(name).is_none()) {
@@ -197,7 +204,6 @@ impl Worker {
                      it created"
                 );
             }
-            return;
         }
         loop {
             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -213,16 +219,13 @@ impl Worker {
         }
     }
 
+    /// The topics that a sink is to read and that exist: of others librdkafka would ask only now and then.
     fn topics_of(&self, connector: &ConnectorConfig) -> Vec<String> {
-        match &connector.topics {
-            TopicSelection::List(names) => names.clone(),
-            // Kafka's own topics are never meant by a pattern.
-            TopicSelection::Pattern(_) => {
-                let names = self.admin.names();
-                let candidates = names.iter().map(String::as_str).filter(|name| !name.starts_with("__"));
-                connector.topics.select(candidates).into_iter().map(str::to_owned).collect()
-            }
-        }
+        let names = self.admin.names();
+        // Kafka's own topics are never meant by a pattern.
+        let is_list = matches!(connector.topics, TopicSelection::List(_));
+        let candidates = names.iter().map(String::as_str).filter(|name| is_list || !name.starts_with("__"));
+        connector.topics.select(candidates).into_iter().map(str::to_owned).collect()
     }
 
     async fn sink_task(
