@@ -60,4 +60,9 @@ impl Known {
             .find(|(line, conditions)| about(line, conditions))
             .map(|(line, _)| line.reason.as_str())
     }
+
+    /// Whether a line is about this case alone.
+    pub fn is_single(&self, id: &str) -> bool {
+        self.lines.iter().any(|(line, _)| line.id.as_deref() == Some(id))
+    }
 }

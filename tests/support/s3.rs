@@ -56,7 +56,9 @@ impl S3 {
             }
             let page = self.expect(Method::GET, &format!("/{bucket}"), &query, b"");
             let page = String::from_utf8(page).unwrap();
-            keys.extend(elements(&page, "Key").map(|key| percent_decoded(&key)));
+            // A service may ignore the wish for encoded keys, and then says so by saying nothing.
+            let encoded = elements(&page, "EncodingType").next().is_some_and(|kind| kind == "url");
+            keys.extend(elements(&page, "Key").map(|key| if encoded { percent_decoded(&key) } else { key }));
             match elements(&page, "NextContinuationToken").next() {
                 Some(next) => token = next,
                 None => break,
