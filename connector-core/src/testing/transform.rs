@@ -57,7 +57,7 @@ pub fn run(case: &TransformCase) {
 
     if transform.deterministic() {
         let again = outcome(records, &case.apply(&*case.transform(), records.clone()));
-        assert_eq!(seen, again, "conformance: another instance makes something else of the same records");
+        same(&seen, &again, "made by another instance");
         for size in [1, records.num_rows().div_ceil(2).max(1)] {
             let mut parts = Vec::new();
             for start in (0..records.num_rows()).step_by(size) {
@@ -65,10 +65,7 @@ pub fn run(case: &TransformCase) {
                 parts.extend(outcome(&part, &case.apply(&*transform, part.clone())));
             }
             parts.sort();
-            assert_eq!(
-                seen, parts,
-                "conformance: in batches of {size} the same records become something else"
-            );
+            same(&seen, &parts, &format!("in batches of {size}"));
         }
     }
 }
@@ -84,6 +81,17 @@ impl TransformCase {
     fn apply(&self, transform: &dyn Transform, records: RecordBatch) -> Transformed {
         ok(transform.apply(records, &Meta { partition: self.partition.clone() }), "applying")
     }
+}
+
+/// The same records became the same.
+fn same(wanted: &[(i64, String)], found: &[(i64, String)], when: &str) {
+    let differs = wanted.iter().zip(found).find(|(wanted, found)| wanted != found);
+    assert!(
+        differs.is_none() && wanted.len() == found.len(),
+        "conformance: {when} they become something else: {} and {} records, first difference {differs:?}",
+        wanted.len(),
+        found.len()
+    );
 }
 
 fn offsets_of(records: &RecordBatch, what: &str) -> Int64Array {

@@ -71,6 +71,16 @@ fn nested_types_arrive_unchanged() {
 }
 
 #[test]
+fn an_empty_slice_inside_a_list_arrives() {
+    let none = StringArray::from(vec!["a", "bc", "d"]).slice(2, 0);
+    let field = Arc::new(Field::new("item", DataType::Utf8, true));
+    let offsets = arrow::buffer::OffsetBuffer::from_lengths([0, 0]);
+    let list: ArrayRef = Arc::new(ListArray::new(field, offsets, Arc::new(none), None));
+    let records = RecordBatch::try_from_iter([("value", list)]).unwrap();
+    assert_eq!(round_trip(&records), records);
+}
+
+#[test]
 fn a_type_that_does_not_cross_is_refused_on_its_own_side() {
     let views: ArrayRef = Arc::new(StringViewArray::from(vec!["a"]));
     let error = export(&RecordBatch::try_from_iter([("value", views)]).unwrap()).err().unwrap();
@@ -105,7 +115,8 @@ fn offsets_that_are_negative_or_descend_are_refused() {
 
 #[test]
 fn impossible_numbers_are_refused() {
-    let cases: [(fn(&mut arrow::ffi::FFI_ArrowArray), &str); 6] = [
+    type Tamper = fn(&mut arrow::ffi::FFI_ArrowArray);
+    let cases: [(Tamper, &str); 6] = [
         (|column| column.length = -1, "-1 rows"),
         (|column| column.offset = i64::MAX, "cannot be"),
         (|column| column.null_count = 11, "11 nulls in 10 rows"),

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::array::{Array, AsArray};
 use async_trait::async_trait;
@@ -47,6 +48,7 @@ enum Mode {
 struct MemorySink {
     config: Config,
     open: Mutex<BTreeMap<TopicPartition, Vec<Offset>>>,
+    batches: AtomicUsize,
 }
 
 impl Plugin for MemorySink {
@@ -55,7 +57,7 @@ impl Plugin for MemorySink {
     const SUMMARY: &'static str = "Keeps offsets in memory.";
 
     fn create(config: Config, _: &TaskInfo) -> Result<Self, Vec<ConfigProblem>> {
-        Ok(Self { config, open: Mutex::default() })
+        Ok(Self { config, open: Mutex::default(), batches: AtomicUsize::new(0) })
     }
 }
 
@@ -99,7 +101,10 @@ impl Sink for MemorySink {
         }
         let last = offsets.values().last().map(|last| last + 1);
         let cut = match self.config.wrong.as_str() {
-            "cut-by-batch" => last,
+            "cut-by-batch" => {
+                let batches = self.batches.fetch_add(1, Ordering::Relaxed);
+                last.filter(|_| batches % 2 == 1)
+            }
             "cut-past-end" => last.map(|last| last + 1),
             _ => last.map(|last| last / self.config.flush_size * self.config.flush_size),
         };

@@ -89,7 +89,7 @@ fn a_doubled_record_is_caught() {
 }
 
 #[test]
-#[should_panic(expected = "another instance makes something else")]
+#[should_panic(expected = "in batches of 1 they become something else")]
 fn state_between_batches_is_caught() {
     testing::transform::run(&case("state"));
 }
