@@ -1,3 +1,4 @@
 //! The plugins of a worker.
 
+pub mod library;
 pub mod registry;
