@@ -1,10 +1,11 @@
-//! JSON texts: checking and compacting ([`scan()`], [`compact`]), typed columns from them ([`decode()`]) and back
-//! ([`Encoder`]). None of it quotes a value in an error.
+//! JSON texts: checking and compacting ([`scan()`], [`compact`], [`documents()`]), typed columns from them
+//! ([`decode()`]) and back ([`Encoder`]). None of it quotes a value in an error.
 
 mod charset;
 mod connect;
 mod cursor;
 mod decode;
+mod documents;
 mod encode;
 mod error;
 mod instant;
@@ -12,6 +13,7 @@ mod scan;
 
 pub use connect::{DATE, DECIMAL, NAME, REQUIRED, TIME, TIMESTAMP};
 pub use decode::{Decoded, decode};
+pub use documents::{Documents, documents};
 pub use encode::{DecimalFormat, Encoder, write_string};
 pub use error::{JsonError, JsonErrorKind};
 pub use instant::parse_timestamp;
