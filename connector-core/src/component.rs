@@ -136,7 +136,11 @@ impl Component {
         config::coerce(&self.schema, map)
     }
 
-    pub fn create_source(&self, config: &Value, task: &TaskInfo) -> Result<Arc<dyn Source>, Vec<ConfigProblem>> {
+    pub fn create_source(
+        &self,
+        config: &Value,
+        task: &TaskInfo,
+    ) -> Result<Arc<dyn Source>, Vec<ConfigProblem>> {
         match &self.factory {
             Factory::Source(create) => create(config, task),
             _ => Err(self.wrong_kind(Kind::Source)),
@@ -173,7 +177,11 @@ impl Component {
 
     fn wrong_kind(&self, wanted: Kind) -> Vec<ConfigProblem> {
         let message = format!("`{}` is a {}, not a {wanted}", self.name, self.kind());
-        vec![ConfigProblem::new("", message, format!("name a {wanted} here; `sidestream plugins` lists them"))]
+        vec![ConfigProblem::new(
+            "",
+            message,
+            format!("name a {wanted} here; `sidestream plugins` lists them"),
+        )]
     }
 }
 

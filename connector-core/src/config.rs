@@ -189,7 +189,9 @@ impl<'a> Key<'a> {
                     };
                 }
                 for (key, value) in map.range(format!("{}.", self.name)..) {
-                    let Some(entry) = key.strip_prefix(self.name).and_then(|k| k.strip_prefix('.')) else { break };
+                    let Some(entry) = key.strip_prefix(self.name).and_then(|k| k.strip_prefix('.')) else {
+                        break;
+                    };
                     entries.insert(entry.to_owned(), value.clone().into());
                 }
                 if text.is_none() && entries.is_empty() {

@@ -24,6 +24,7 @@ pub use envelope::{Envelope, Form, Needs};
 pub use error::{ConnectError, Domain, Rejection, Result, Retry, Stage};
 pub use sink::{Committable, CutSchedule, Delivery, FlushRange, Resume, Sink, Written};
 pub use source::{
-    Ack, Acks, PollBudget, Position, Source, SourceBatch, SourceContext, SourceOffset, TaskConfig, TopicDirectory,
+    Ack, Acks, PollBudget, Position, Source, SourceBatch, SourceContext, SourceOffset, TaskConfig,
+    TopicDirectory,
 };
 pub use transform::{Meta, Run, Transform, Transformed};

@@ -7,6 +7,7 @@ use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand,
 use connector_core::Component;
 
 use crate::config;
+use crate::plugin::discover;
 use crate::plugin::registry::Registry;
 
 mod describe;
@@ -134,7 +135,16 @@ pub fn main(app: App) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn dispatch(command: Command, registry: Registry) -> u8 {
+fn dispatch(command: Command, mut registry: Registry) -> u8 {
+    let files = match &command {
+        Command::Run(args) | Command::Validate(args) => args.files.as_slice(),
+        Command::Plugins(args) => &args.files,
+        Command::Describe(args) => &args.files,
+        Command::Schema(_) | Command::Reference => &[],
+    };
+    if !add_libraries(files, &mut registry) {
+        return WRONG_CONFIG;
+    }
     match command {
         Command::Run(args) => run::run(&args, &registry),
         Command::Validate(args) => validate::run(&args, &registry),
@@ -143,6 +153,19 @@ fn dispatch(command: Command, registry: Registry) -> u8 {
         Command::Schema(_) => schema::run(&registry),
         Command::Reference => reference::run(&registry),
     }
+}
+
+/// Loads the libraries that the files' worker keys name; false when one that `plugins:` names does not load.
+fn add_libraries(files: &[PathBuf], registry: &mut Registry) -> bool {
+    let Some(worker) = config::load_worker(files, &environment) else { return true };
+    let problems = discover::discover(registry, &worker);
+    for warning in &problems.warnings {
+        eprintln!("warning: {warning}");
+    }
+    for error in &problems.errors {
+        eprintln!("error: {error}");
+    }
+    problems.errors.is_empty()
 }
 
 /// The process's environment, as configurations see it.
