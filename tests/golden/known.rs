@@ -32,7 +32,7 @@ impl Known {
                 .unwrap_or_else(|e| panic!("known_differences.jsonl: {e}: {line}"))
         });
         let compile = |line: Line| {
-            let one = line.id.is_some() != !line.when.is_empty();
+            let one = line.id.is_some() == line.when.is_empty();
             assert!(
                 one && !line.reason.is_empty(),
                 "known_differences.jsonl: {}: id or when, and a reason",

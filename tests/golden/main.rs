@@ -5,6 +5,7 @@
 
 mod cleaners;
 mod converters;
+mod input;
 mod json;
 mod known;
 mod recording;

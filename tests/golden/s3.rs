@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::input::{self, Input};
 use crate::json;
 use crate::recording::Recording;
 use crate::support::s3::hex;
@@ -38,8 +39,8 @@ struct Case {
     task_state: String,
     error: Option<String>,
     // Of Connect's own texts, not compared.
-    #[serde(rename = "note")]
-    _note: String,
+    #[serde(rename = "note", default)]
+    _note: Value,
     #[serde(rename = "caused_by", default)]
     _caused_by: Value,
     #[serde(rename = "http_status", default)]
@@ -47,18 +48,6 @@ struct Case {
     /// What else is recorded; a case that has any cannot pass.
     #[serde(flatten)]
     unknown: BTreeMap<String, Value>,
-}
-
-#[derive(Deserialize)]
-struct Input {
-    topic: String,
-    partition: i32,
-    offset: i64,
-    timestamp: Option<i64>,
-    #[serde(flatten)]
-    data: BTreeMap<String, Value>,
-    #[serde(default)]
-    headers: Vec<BTreeMap<String, Value>>,
 }
 
 #[derive(Deserialize)]
@@ -72,21 +61,33 @@ struct Object {
     tags: Option<BTreeMap<String, String>>,
 }
 
+/// A case that the worker runs.
+struct Running<'a> {
+    whole: &'a Value,
+    case: &'a Case,
+    bucket: String,
+    config: &'a String,
+    records: Vec<Record>,
+}
+
 pub fn replay(recording: &Recording) {
     let mut tally = Tally::new(&recording.file);
-    let cases: Vec<(Value, Case)> = recording
-        .lines
-        .iter()
-        .map(|line| {
-            let whole: Value =
-                serde_json::from_str(line).unwrap_or_else(|e| panic!("{}: {e}", recording.file));
-            let case =
-                Case::deserialize(&whole).unwrap_or_else(|e| panic!("{}: {e}: {line:.60}", recording.file));
-            (whole, case)
-        })
-        .collect();
+    let mut cases = Vec::new();
+    for line in &recording.lines {
+        let whole: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{}: {e}", recording.file));
+        match Case::deserialize(&whole) {
+            Ok(case) => cases.push((whole, case)),
+            Err(error) => {
+                let id = whole["id"].as_str().unwrap_or(line);
+                tally.add(id, "unreadable", &whole, Err(error.to_string()));
+            }
+        }
+    }
     let services = services();
-    let bucket_of = |case: &Case| format!("{}-{}", case.id.to_ascii_lowercase(), std::process::id());
+    let bucket_of = |case: &Case| {
+        let id = case.id.to_ascii_lowercase().replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+        format!("{id}-{}", std::process::id())
+    };
     let configs: Vec<String> =
         cases.iter().map(|(_, case)| case.connector(&services.moto, &bucket_of(case))).collect();
     let refusals = refusals(&configs);
@@ -98,10 +99,14 @@ pub fn replay(recording: &Recording) {
             ("REJECTED", Some(_)) => Ok(()),
             ("REJECTED", None) => Err(format!("accepted; Connect says: {}", case.said())),
             (_, Some(errors)) => Err(format!("refused: {errors}")),
-            (_, None) => {
-                running.push((whole, case, bucket_of(case), &configs[index]));
-                continue;
-            }
+            (_, None) => match case.records() {
+                Ok(records) => {
+                    let (bucket, config) = (bucket_of(case), &configs[index]);
+                    running.push(Running { whole, case, bucket, config, records });
+                    continue;
+                }
+                Err(error) => Err(format!("its input cannot be produced: {error}")),
+            },
         };
         match tally.known(&case.id, whole).map(str::to_owned) {
             // It may be refused for another reason than Connect has: because what it uses is not there.
@@ -109,31 +114,28 @@ pub fn replay(recording: &Recording) {
             _ => tally.add(&case.id, &case.area, whole, result),
         }
     }
-    prepare(&services, running.iter().map(|(_, case, bucket, _)| (*case, bucket.as_str())));
-    let files: Vec<(String, &str)> = running
-        .iter()
-        .enumerate()
-        .map(|(n, (_, _, _, config))| (format!("{n}.json"), config.as_str()))
-        .collect();
-    let mut files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (name.as_str(), *text)).collect();
+    prepare(&services, &running);
+    let names: Vec<String> = (0..running.len()).map(|n| format!("{n}.json")).collect();
+    let configs = running.iter().map(|running| running.config.as_str());
+    let mut files: Vec<(&str, &str)> = names.iter().map(String::as_str).zip(configs).collect();
     // The recordings were made with a short interval too.
     let worker = format!("worker:\n  group.id: {}\n  offset.flush.interval.ms: 1000\n", unique("golden"));
     files.push(("golden.yaml", &worker));
     let mut worker = Sidestream::start(&files, &services.moto.credentials());
 
-    let mut waiting: Vec<_> = running.iter().map(|(_, case, bucket, _)| (case, bucket)).collect();
+    let mut waiting: Vec<&Running> = running.iter().collect();
     let mut since = Instant::now();
     while !waiting.is_empty() && since.elapsed() < PATIENCE {
         sleep(Duration::from_millis(300));
         let (tasks, before) = (worker.tasks(), waiting.len());
-        waiting.retain(|(case, bucket)| case.compare(&tasks, bucket, &services).is_err());
+        waiting.retain(|running| running.case.compare(&tasks, &running.bucket, &services).is_err());
         if waiting.len() < before {
             since = Instant::now();
         }
     }
     sleep(SETTLE);
     let tasks = worker.tasks();
-    for (whole, case, bucket, _) in &running {
+    for Running { whole, case, bucket, .. } in &running {
         tally.add(&case.id, &case.area, whole, case.compare(&tasks, bucket, &services));
     }
     let ended = worker.stop(Duration::from_secs(60));
@@ -176,24 +178,22 @@ fn refusals(configs: &[String]) -> BTreeMap<usize, Vec<String>> {
 }
 
 /// Topics with the records of all cases, buckets with the objects that were there before.
-fn prepare<'a>(services: &Services, cases: impl Iterator<Item = (&'a Case, &'a str)>) {
-    let (mut topics, mut groups, mut records) = (BTreeMap::new(), Vec::new(), Vec::new());
-    for (case, bucket) in cases {
+fn prepare(services: &Services, all: &[Running<'_>]) {
+    let (mut topics, mut groups) = (BTreeMap::new(), Vec::new());
+    for Running { case, bucket, .. } in all {
         for (topic, partition) in case.partitions() {
             let partitions = topics.entry(topic).or_insert(0);
             *partitions = (*partitions).max(partition + 1);
         }
         groups.push(format!("connect-{}", case.name()));
-        records.extend(case.records());
         services.moto.create_bucket(bucket);
-        for object in &case.preexisting_objects {
-            let body =
-                object.body.as_ref().unwrap_or_else(|| panic!("{}: an object without a body", case.id));
-            services.moto.put(bucket, &object.key, body.as_bytes());
+        for Object { key, body, .. } in &case.preexisting_objects {
+            let body = body.as_ref().unwrap_or_else(|| panic!("{}: an object without a body", case.id));
+            services.moto.put(bucket, key, body.as_bytes());
         }
     }
     services.kafka.fresh_topics(&topics, &groups);
-    services.kafka.produce(records);
+    services.kafka.produce(all.iter().flat_map(|running| running.records.clone()));
 }
 
 impl Case {
@@ -230,29 +230,8 @@ impl Case {
         of_input.chain(committed).chain(named.map(|topic| (topic.to_owned(), 0))).collect()
     }
 
-    fn records(&self) -> Vec<Record> {
-        let mut next = BTreeMap::new();
-        let mut records = Vec::new();
-        for input in &self.input {
-            let next = next.entry((&input.topic, input.partition)).or_insert(0);
-            assert_eq!(input.offset, *next, "{}: offsets with gaps cannot be produced", self.id);
-            *next += 1;
-            records.push(Record {
-                topic: input.topic.clone(),
-                partition: Some(input.partition),
-                offset: input.offset,
-                timestamp: input.timestamp,
-                key: bytes(&input.data, "key"),
-                value: bytes(&input.data, "value"),
-                headers: input.headers.iter().map(header).collect(),
-            });
-        }
-        match (&self.input_rule, records.first()) {
-            (Some(rule), Some(first)) => {
-                padded(rule, first).unwrap_or_else(|| panic!("{}: input_rule: {rule}", self.id))
-            }
-            _ => records,
-        }
+    fn records(&self) -> Result<Vec<Record>, String> {
+        input::records(&self.input, self.input_rule.as_deref())
     }
 
     fn compare(&self, tasks: &[Task], bucket: &str, services: &Services) -> Result<(), String> {
@@ -371,31 +350,4 @@ fn lines_in_java_order(text: &str) -> Result<String, String> {
         .map(|line| if line.is_empty() { Ok(String::new()) } else { json::in_java_order(line) })
         .collect::<Result<Vec<_>, _>>()
         .map(|lines| lines.join("\n"))
-}
-
-/// `name` as text, or `name_b64` as bytes.
-fn bytes(of: &BTreeMap<String, Value>, name: &str) -> Option<Vec<u8>> {
-    match (of.get(name).and_then(Value::as_str), of.get(&format!("{name}_b64")).and_then(Value::as_str)) {
-        (Some(text), _) => Some(text.as_bytes().to_vec()),
-        (None, Some(base64)) => Some(BASE64.decode(base64).unwrap()),
-        (None, None) => None,
-    }
-}
-
-fn header(header: &BTreeMap<String, Value>) -> (String, Option<Vec<u8>>) {
-    (header["key"].as_str().unwrap().to_owned(), bytes(header, "value"))
-}
-
-/// The one kind of rule: `600 records, i = 0..599: value {"id":i,"pad":10000 times the letter chr(97 + i mod 26)}`.
-fn padded(rule: &str, first: &Record) -> Option<Vec<Record>> {
-    let count: usize = rule.split_once(" records, i = 0..")?.0.parse().ok()?;
-    let (_, value) = rule.split_once(": value {\"id\":i,\"pad\":")?;
-    let (times, _) = value.split_once(" times the letter chr(97 + i mod 26)}")?;
-    let times: usize = times.parse().ok()?;
-    let record = |i: usize| {
-        let letter = char::from(b'a' + (i % 26) as u8).to_string();
-        let value = format!("{{\"id\":{i},\"pad\":\"{}\"}}", letter.repeat(times));
-        Record { value: Some(value.into_bytes()), offset: i as i64, ..first.clone() }
-    };
-    Some((0..count).map(record).collect())
 }
