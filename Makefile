@@ -51,7 +51,10 @@ deny: cargo setup
 	@echo "lint: bans, licences and sources of the dependencies"
 	@cargo deny --workspace check bans licenses sources
 
-docs: cargo ## Build the API documentation of the workspace
+docs: cargo ## Write docs/reference.md from the code and build the API documentation
+	@echo "docs: docs/reference.md from the configuration structs"
+	@cargo build --bin sidestream
+	@$(TARGET)/debug/sidestream reference > docs/reference.md
 	@echo "docs: building"
 	@RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 	@echo "docs: open $(TARGET)/doc/connector_core/index.html"
