@@ -65,10 +65,10 @@ dist: cargo ## Pack a release build (no embedded broker) as a tar file
 	@tests/services/setup.sh --build-only
 	@echo "dist: building $(NAME)"
 	@cargo build --release --locked --no-default-features
-	@rm -rf $(TARGET)/dist/$(NAME) && mkdir -p $(TARGET)/dist/$(NAME)
-	@cp $(TARGET)/release/sidestream LICENSE $(wildcard README.md connectors.yaml) $(TARGET)/dist/$(NAME)/
-	@tar -C $(TARGET)/dist -czf $(TARGET)/dist/$(NAME).tar.gz $(NAME)
-	@echo "dist: $(TARGET)/dist/$(NAME).tar.gz"
+	@rm -rf $(TARGET)/package/$(NAME) && mkdir -p $(TARGET)/package/$(NAME)
+	@cp $(TARGET)/dist/sidestream LICENSE $(wildcard README.md connectors.yaml) $(TARGET)/package/$(NAME)/
+	@tar -C $(TARGET)/package -czf $(TARGET)/package/$(NAME).tar.gz $(NAME)
+	@echo "dist: $(TARGET)/package/$(NAME).tar.gz"
 
 clean: cargo ## Stop left-over services, remove build output and demo data (downloads in .work stay)
 	@echo "clean: stopping services, removing $(TARGET) and demo/"

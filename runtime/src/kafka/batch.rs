@@ -72,22 +72,15 @@ impl<C: ConsumerContext + 'static> MessageQueue<C> {
         }
     }
 
-    /// Waits up to `timeout` for messages (at most `max`), and builds one batch a partition.
+    /// Waits up to `timeout` for a first message, takes what else is there (at most `max` in all), and builds one batch
+    /// a partition.
     pub fn fetch(&mut self, timeout: Duration, max: usize) -> Result<(Vec<Fetched>, Vec<FetchError>)> {
         let max = max.clamp(1, self.messages.capacity());
-        let millis = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
-        // SAFETY: the buffer has room for `max` pointers; librdkafka says how many it wrote.
-        let count = unsafe {
-            let count = native::rd_kafka_consume_batch_queue(
-                self.queue.as_ptr(),
-                millis,
-                self.messages.as_mut_ptr(),
-                max,
-            );
-            let count = usize::try_from(count).unwrap_or(0);
-            self.messages.set_len(count);
-            count
-        };
+        // librdkafka waits until it has as many as are asked for, so only one is waited for.
+        let mut count = self.take(0, timeout, 1);
+        if count > 0 && max > 1 {
+            count += self.take(count, Duration::ZERO, max - count);
+        }
         if count == 0 {
             return Ok((Vec::new(), Vec::new()));
         }
@@ -150,6 +143,22 @@ fn high_watermark(client: *mut native::rd_kafka_t, topic: &str, partition: i32) 
     // SAFETY: the caller's client is alive and the out-pointers are ours.
     unsafe { native::rd_kafka_get_watermark_offsets(client, topic.as_ptr(), partition, &mut low, &mut high) };
     high
+}
+
+impl<C: ConsumerContext + 'static> MessageQueue<C> {
+    /// Appends up to `max` messages behind the `held` first ones; the number of new ones.
+    fn take(&mut self, held: usize, timeout: Duration, max: usize) -> usize {
+        let millis = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+        let room = max.min(self.messages.capacity() - held);
+        // SAFETY: there is room for `room` pointers behind the first `held`, and librdkafka says how many it wrote.
+        unsafe {
+            let start = self.messages.as_mut_ptr().add(held);
+            let count = native::rd_kafka_consume_batch_queue(self.queue.as_ptr(), millis, start, room);
+            let count = usize::try_from(count).unwrap_or(0);
+            self.messages.set_len(held + count);
+            count
+        }
+    }
 }
 
 impl<C: ConsumerContext + 'static> Drop for MessageQueue<C> {

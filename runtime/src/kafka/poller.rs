@@ -19,7 +19,10 @@ use crate::task::budget::MemoryBudget;
 pub(super) const MAX_MESSAGES: usize = 10_000;
 /// Bytes that one fetch aims at.
 const FETCH_BYTES: usize = 1 << 20;
-const TICK: Duration = Duration::from_millis(20);
+/// How long an event of the group may wait while nothing comes in.
+const IDLE: Duration = Duration::from_millis(100);
+/// Pause before a task or a budget that has no room is asked again.
+const FULL: Duration = Duration::from_millis(5);
 
 /// Events first, then messages, as far as the memory budget and the task allow.
 pub(super) struct Poller {
@@ -48,7 +51,7 @@ impl Poller {
     pub(super) fn run(&mut self) {
         let mut told = None;
         while !self.stop.load(Ordering::Acquire) {
-            let wait = if self.deliver() { Duration::ZERO } else { TICK };
+            let wait = if self.deliver() { Duration::ZERO } else { FULL };
             if let Some(Err(error)) = self.consumer.poll(wait) {
                 self.report(&error, &mut told);
             }
@@ -71,11 +74,11 @@ impl Poller {
 
     fn fetch(&mut self) {
         let Some(reserved) = self.budget.try_reserve(FETCH_BYTES) else {
-            std::thread::sleep(TICK);
+            std::thread::sleep(FULL);
             return;
         };
         let max = (FETCH_BYTES / self.average.max(64)).clamp(16, MAX_MESSAGES);
-        let fetched = lock(&self.queue).fetch(TICK, max);
+        let fetched = lock(&self.queue).fetch(IDLE, max);
         let (fetched, errors) = match fetched {
             Ok(both) => both,
             Err(error) => {
