@@ -139,10 +139,10 @@ unsafe fn node(schema: &FFI_ArrowSchema, array: &FFI_ArrowArray, depth: usize) -
     for at in 0..count {
         let pair = unsafe { ((*schema.children.add(at)).as_ref(), (*array.children.add(at)).as_ref()) };
         let (Some(schema), Some(child)) = pair else { return wrong("a child is missing".to_owned()) };
+        unsafe { node(schema, child, depth + 1) }?;
         if child.length < child_rows {
             return wrong(format!("a child of {} rows is too short for {child_rows}", child.length));
         }
-        unsafe { node(schema, child, depth + 1) }?;
     }
     match unsafe { (schema.dictionary.as_ref(), array.dictionary.as_ref()) } {
         (None, None) => Ok(()),

@@ -157,10 +157,9 @@ unsafe fn component(at: *const Component, options: &Options) -> Result<crate::Co
 }
 
 fn required(entries: &[(&str, bool)]) -> Result<(), String> {
-    match entries.iter().find(|(_, present)| !present) {
-        Some((entry, _)) => Err(format!("its table lacks `{entry}`")),
-        None => Ok(()),
-    }
+    let missing: Vec<_> =
+        entries.iter().filter(|(_, there)| !there).map(|(entry, _)| format!("`{entry}`")).collect();
+    if missing.is_empty() { Ok(()) } else { Err(format!("its table lacks {}", missing.join(", "))) }
 }
 
 /// A component's table in the library, and whom to name when it misbehaves.
