@@ -115,7 +115,7 @@ fn an_unknown_key_is_told_with_the_key_that_was_meant() {
 fn a_missing_key_is_named_with_what_it_is() {
     refused(
         "connectors:\n  pins:\n    connector.class: s3-sink\n    topics: t\n    flush.size: 1\n",
-        &["bad.yaml:", "\"pins\"", "`s3.bucket.name`", "missing"],
+        &["bad.yaml:", "\"pins\"", "`s3.bucket.name` is required"],
     );
 }
 
@@ -244,7 +244,11 @@ connectors: {{{id}: {{connector.class: file-sink, topics: {id}, file: out.txt}}}
 fn a_topic_that_is_missing_is_named_and_read_when_it_comes() {
     let Services { kafka, .. } = services();
     let id = unique("missing");
-    let yaml = format!("connectors: {{{id}: {{connector.class: file-sink, topics: {id}, file: out.txt}}}}\n");
+    let yaml = format!(
+        "worker: {{consumer.metadata.max.age.ms: 1000}}
+connectors: {{{id}: {{connector.class: file-sink, topics: {id}, file: out.txt}}}}
+"
+    );
     let worker = Sidestream::start(&[("a.yaml", &yaml)], &[]);
     logged(&worker, "WARN", &[&format!("`{id}`"), "does not exist", "declare it under `topics:`"]);
     kafka.create_topic(&id, 2);
@@ -306,9 +310,10 @@ fn a_database_that_is_down_is_waited_for_and_named() {
         let yaml = reader(&id, &database.url_at(&forward.address), "");
         let worker = Sidestream::start(&[("a.yaml", &yaml)], &[]);
         logged(&worker, "WARN", &["trying again", &forward.address, "connection.url"]);
-        let task = worker.tasks().remove(0);
+        let task = wait_until(SOON, "the task says what it waits for", || {
+            Some(worker.tasks().remove(0)).filter(|task| task.reason.contains(&forward.address))
+        });
         assert_ne!(task.state, "FAILED", "{task:?}");
-        assert!(task.reason.contains(&forward.address), "{task:?}");
         forward.open();
         wait_orders(&kafka, &id, &[1, 2]);
         worker.wait_state(&id, "RUNNING", SOON);

@@ -156,7 +156,7 @@ impl Kafka {
     /// The offset after the last record of each partition.
     pub fn ends(&self, topic: &str) -> BTreeMap<i32, i64> {
         let consumer: BaseConsumer = self.config().create().unwrap();
-        let end = |partition| consumer.fetch_watermarks(topic, partition, TIMEOUT).unwrap().1;
+        let end = |partition| watermarks(&consumer, topic, partition).1;
         partitions(&consumer, topic).into_iter().map(|partition| (partition, end(partition))).collect()
     }
 
@@ -165,7 +165,7 @@ impl Kafka {
         let consumer: BaseConsumer = self.config().set("group.id", "test-reader").create().unwrap();
         let mut records = Vec::new();
         for partition in partitions(&consumer, topic) {
-            let (start, end) = consumer.fetch_watermarks(topic, partition, TIMEOUT).unwrap();
+            let (start, end) = watermarks(&consumer, topic, partition);
             if start == end {
                 continue;
             }
@@ -181,6 +181,13 @@ impl Kafka {
         }
         records
     }
+}
+
+/// First offset of a partition, and the one after its last; a partition of a new topic may have no leader yet.
+fn watermarks(consumer: &BaseConsumer, topic: &str, partition: i32) -> (i64, i64) {
+    wait_until(TIMEOUT, &format!("{topic}-{partition} has a leader"), || {
+        consumer.fetch_watermarks(topic, partition, TIMEOUT).ok()
+    })
 }
 
 fn position(consumer: &BaseConsumer, topic: &str, partition: i32) -> i64 {

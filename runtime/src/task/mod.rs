@@ -1,5 +1,6 @@
 //! Connectors and their tasks: one that fails never stops the others.
 
+pub mod background;
 pub mod budget;
 pub mod flush;
 pub mod pipeline;

@@ -1,7 +1,6 @@
 //! A sink task: Kafka → converter → transforms → sink, and back: flush → commit → offsets.
 
 use std::collections::BTreeMap;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -12,6 +11,7 @@ use connector_core::{
 };
 use tokio_util::sync::CancellationToken;
 
+use super::background::Background;
 use super::budget::MemoryBudget;
 use super::flush::Ledger;
 use super::pipeline::Pipeline;
@@ -44,7 +44,7 @@ pub struct SinkTask {
     pub topics: tokio::sync::watch::Receiver<Vec<String>>,
 }
 
-type Publishing = Pin<Box<dyn Future<Output = Result<CommitOutcome>> + Send>>;
+type Publishing = Background<CommitOutcome>;
 
 /// The state of a running task.
 struct Running {
@@ -138,7 +138,7 @@ impl Running {
             }
             Membership::Trouble(error) => {
                 let (connector, task) = (&self.task.status.connector, self.task.status.task);
-                tracing::warn!(connector, task, "{error}");
+                tracing::warn!(connector, task, "{}", self.task.status.redact(&error.to_string()));
                 self.task.status.remark(error.to_string());
                 Ok(())
             }
@@ -236,7 +236,7 @@ impl Running {
         }
         let (sink, committer) = (self.task.sink.clone(), self.consumer.committer());
         let (status, give_up) = (self.task.status.clone(), self.give_up.clone());
-        self.publishing = Some(Box::pin(async move {
+        self.publishing = Some(Background::start(async move {
             let staged = retry::with_backoff(&status, &give_up, || sink.flush(&ranges)).await?;
             retry::with_backoff(&status, &give_up, || sink.commit(&staged)).await?;
             let offsets: Committed =
@@ -277,7 +277,7 @@ impl Running {
             self.start_publishing();
             match self.publishing.as_mut() {
                 Some(publishing) => {
-                    let outcome = publishing.await?;
+                    let outcome = publishing.outcome().await?;
                     self.published(outcome);
                 }
                 None => return Ok(()),
@@ -313,7 +313,7 @@ impl Running {
         let finished = tokio::time::timeout(limit, self.finish_publishing()).await;
         give_up.cancel();
         let partitions: Vec<TopicPartition> = self.ledgers.keys().cloned().collect();
-        self.publishing = None;
+        self.end_publishing().await;
         self.forget(&partitions).await;
         finished.unwrap_or_else(|_| {
             let message = format!("the last publish did not end within {} ms", limit.as_millis());
@@ -322,10 +322,16 @@ impl Running {
         })
     }
 
+    async fn end_publishing(&mut self) {
+        if let Some(publishing) = self.publishing.take() {
+            publishing.end().await;
+        }
+    }
+
     /// After a failure: nothing more is published.
     async fn abandon(&mut self) {
         self.give_up.cancel();
-        self.publishing = None;
+        self.end_publishing().await;
         let partitions: Vec<TopicPartition> = self.ledgers.keys().cloned().collect();
         self.forget(&partitions).await;
     }
@@ -333,7 +339,7 @@ impl Running {
 
 async fn wait_for(publishing: &mut Option<Publishing>) -> Result<CommitOutcome> {
     match publishing {
-        Some(publishing) => publishing.await,
+        Some(publishing) => publishing.outcome().await,
         None => std::future::pending().await,
     }
 }

@@ -1,7 +1,6 @@
 //! A source task: source → transforms → converter → Kafka, and back: acknowledgement → stored position → source.
 
 use std::collections::VecDeque;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,6 +15,7 @@ use connector_core::{
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::background::Background;
 use super::pipeline::Pipeline;
 use super::retry;
 use super::sink::now_ms;
@@ -117,12 +117,16 @@ impl SourceTask {
     /// Runs until `stop`, the end of the source, or an error that retrying does not mend.
     pub async fn run(self) -> Result<()> {
         let mut running = Running {
+            polling: None,
             in_flight: VecDeque::new(),
             done: Arc::new(Notify::new()),
             numbers: AtomicI64::new(0),
             task: self,
         };
         let outcome = running.pump().await;
+        if let Some(polling) = running.polling.take() {
+            polling.end().await;
+        }
         let drained = match outcome {
             Ok(()) => {
                 let limit = running.task.drain_timeout;
@@ -140,17 +144,19 @@ impl SourceTask {
     }
 }
 
-type Polling = Pin<Box<dyn Future<Output = Result<Option<SourceBatch>>> + Send>>;
+type Polling = Background<Option<SourceBatch>>;
 
 async fn wait_for(polling: &mut Option<Polling>) -> Result<Option<SourceBatch>> {
     match polling {
-        Some(polling) => polling.await,
+        Some(polling) => polling.outcome().await,
         None => std::future::pending().await,
     }
 }
 
 struct Running {
     task: SourceTask,
+    /// Kept over acknowledgements: a read that is under way is not begun again.
+    polling: Option<Polling>,
     in_flight: VecDeque<InFlight>,
     done: Arc<Notify>,
     /// Numbers records, so that a row is known after transforms.
@@ -160,20 +166,18 @@ struct Running {
 impl Running {
     async fn pump(&mut self) -> Result<()> {
         self.task.status.set(State::Running, "");
-        // Kept over acknowledgements: a read that is under way is not begun again.
-        let mut polling: Option<Polling> = None;
         loop {
             self.acknowledge_ready().await?;
-            if polling.is_none() && self.in_flight.len() < MAX_IN_FLIGHT {
-                polling = Some(self.poll());
+            if self.polling.is_none() && self.in_flight.len() < MAX_IN_FLIGHT {
+                self.polling = Some(self.poll());
             }
             let batch = tokio::select! {
                 biased;
                 () = self.task.stop.cancelled() => return Ok(()),
                 () = self.done.notified() => continue,
-                batch = wait_for(&mut polling) => batch,
+                batch = wait_for(&mut self.polling) => batch,
             };
-            polling = None;
+            self.polling = None;
             match batch {
                 Ok(Some(batch)) => self.send(batch).await?,
                 Ok(None) => {
@@ -193,7 +197,7 @@ impl Running {
     fn poll(&self) -> Polling {
         let (source, status, stop) =
             (self.task.source.clone(), self.task.status.clone(), self.task.stop.clone());
-        Box::pin(async move { retry::with_backoff(&status, &stop, || source.poll(POLL)).await })
+        Background::start(async move { retry::with_backoff(&status, &stop, || source.poll(POLL)).await })
     }
 
     async fn send(&mut self, batch: SourceBatch) -> Result<()> {

@@ -30,6 +30,8 @@ use crate::kafka::producer::{Producer, Producers};
 
 /// How often topics are looked up for patterns and for sources, unless `consumer.metadata.max.age.ms` says.
 const TOPIC_REFRESH: Duration = Duration::from_secs(30);
+/// What tasks get beyond their own drain, for closing plugins and clients.
+const CLOSE: Duration = Duration::from_secs(2);
 /// How long a revoke waits for a publish that is under way.
 const REVOKE_DRAIN: Duration = Duration::from_secs(30);
 
@@ -91,8 +93,12 @@ impl Worker {
             .map(|connector| {
                 let plugin = connector.sink.as_ref().or(connector.source.as_ref());
                 let kind = if connector.sink.is_some() { Kind::Sink } else { Kind::Source };
-                let status =
-                    self.board.register(&connector.name, 0, kind, plugin.map_or("", |p| &p.component.name));
+                let status = self.board.register(
+                    &connector.name,
+                    0,
+                    (kind, plugin.map_or("", |p| &p.component.name)),
+                    &connector.secrets,
+                );
                 (connector.clone(), status)
             })
             .collect();
@@ -107,11 +113,18 @@ impl Worker {
             tasks.iter().for_each(|task| task.remark("starting"));
             self.ready.send_replace(true);
             let refresh = tokio::spawn(self.clone().refresh_topics());
-            join_all(connectors.into_iter().map(|(connector, status)| {
+            let all = join_all(connectors.into_iter().map(|(connector, status)| {
                 let worker = self.clone();
                 async move { worker.run_connector(connector, status).await }
-            }))
-            .await;
+            }));
+            tokio::select! {
+                _ = all => {}
+                () = self.past_the_drain() => tracing::warn!(
+                    "tasks that did not stop within {} ms are left behind; their records will be read again \
+                     (task.shutdown.graceful.timeout.ms)",
+                    self.drain_timeout().as_millis()
+                ),
+            }
             refresh.abort();
         }
         self.stop.cancelled().await;
@@ -120,14 +133,16 @@ impl Worker {
 
     /// Reaches the cluster and makes the declared topics; tries until it works or the worker stops.
     async fn prepare(&self, tasks: &[Arc<TaskStatus>]) -> Result<()> {
-        let status = StatusBoard::default().register("worker", 0, Kind::Sink, "");
+        let status =
+            StatusBoard::default().register("worker", 0, (Kind::Sink, ""), &self.deployment.worker.secrets);
         // All tasks wait for it, so all of them say why.
         let told = |outcome: Result<()>| {
             outcome.inspect_err(|e| tasks.iter().for_each(|task| task.remark(format!("trying again: {e}"))))
         };
         retry::with_backoff(&status, &self.stop, || async { told(self.admin.refresh().await) }).await?;
         for topic in &self.deployment.topics {
-            retry::with_backoff(&status, &self.stop, || async { told(self.admin.ensure(topic).await) }).await?;
+            retry::with_backoff(&status, &self.stop, || async { told(self.admin.ensure(topic).await) })
+                .await?;
         }
         Ok(())
     }
@@ -141,6 +156,12 @@ impl Worker {
                 tracing::warn!("{error}");
             }
         }
+    }
+
+    /// Waits for the stop and for as long as tasks may take then: a plugin that hangs must not keep the process.
+    async fn past_the_drain(&self) {
+        self.stop.cancelled().await;
+        tokio::time::sleep(self.drain_timeout() + CLOSE).await;
     }
 
     fn drain_timeout(&self) -> Duration {
@@ -160,8 +181,13 @@ impl Worker {
     }
 
     fn failed(&self, connector: &ConnectorConfig, status: &TaskStatus, error: &ConnectError) {
-        let reason = connector.secrets.redact(&error.to_string());
-        tracing::error!(connector = connector.name, task = status.task, code = error.code, "task failed: {reason}");
+        let reason = status.redact(&error.to_string());
+        tracing::error!(
+            connector = connector.name,
+            task = status.task,
+            code = error.code,
+            "task failed: {reason}"
+        );
         status.set(State::Failed, reason);
     }
 
@@ -179,7 +205,12 @@ impl Worker {
         for task in 0..connector.tasks_max {
             let status = match task {
                 0 => first.clone(),
-                _ => self.board.register(&connector.name, task, Kind::Sink, &sink.component.name),
+                _ => self.board.register(
+                    &connector.name,
+                    task,
+                    (Kind::Sink, &sink.component.name),
+                    &connector.secrets,
+                ),
             };
             let (worker, connector, sink, topics) =
                 (self.clone(), connector.clone(), sink.clone(), topics.clone());
@@ -195,7 +226,11 @@ impl Worker {
     }
 
     /// Tells tasks about topics that come and go, and users about those that are missing.
-    async fn follow_topics(self: Arc<Self>, connector: Arc<ConnectorConfig>, sender: watch::Sender<Vec<String>>) {
+    async fn follow_topics(
+        self: Arc<Self>,
+        connector: Arc<ConnectorConfig>,
+        sender: watch::Sender<Vec<String>>,
+    ) {
         if let TopicSelection::List(names) = &connector.topics {
             for name in names.iter().filter(|name| self.admin.partitions(name).is_none()) {
                 tracing::warn!(
@@ -249,7 +284,8 @@ impl Worker {
         };
         topics.mark_unchanged();
         let worker = &self.deployment.worker;
-        let mut settings = client::settings(worker, Role::Consumer, &connector.consumer_overrides, &self.handle)?;
+        let mut settings =
+            client::settings(worker, Role::Consumer, &connector.consumer_overrides, &self.handle)?;
         for (key, value) in [
             ("session.timeout.ms", worker.session_timeout_ms),
             ("heartbeat.interval.ms", worker.heartbeat_interval_ms),
@@ -307,7 +343,12 @@ impl Worker {
         for (task, config) in plan.into_iter().enumerate() {
             let status = match task {
                 0 => first.clone(),
-                _ => self.board.register(&connector.name, task, Kind::Source, &plugin.component.name),
+                _ => self.board.register(
+                    &connector.name,
+                    task,
+                    (Kind::Source, &plugin.component.name),
+                    &connector.secrets,
+                ),
             };
             let producer_settings = client::ClientSettings {
                 config: settings.config.clone(),
@@ -341,7 +382,8 @@ impl Worker {
         // Somebody waits for each record of a source that answers: no delivery may hang for long. For the others a
         // broker that is away is waited for, as Connect does (D-07).
         let limit = if source.wants_acks() { "30000" } else { "2147483647" };
-        if settings.config.get("delivery.timeout.ms").is_none() && settings.config.get("message.timeout.ms").is_none()
+        if settings.config.get("delivery.timeout.ms").is_none()
+            && settings.config.get("message.timeout.ms").is_none()
         {
             settings.config.set("message.timeout.ms", limit);
         }
@@ -388,12 +430,18 @@ impl Worker {
     }
 
     /// Waits for the tasks of a connector; one that panicked is FAILED like any other.
-    async fn join(&self, connector: &ConnectorConfig, first: &TaskStatus, tasks: Vec<tokio::task::JoinHandle<()>>) {
+    async fn join(
+        &self,
+        connector: &ConnectorConfig,
+        first: &TaskStatus,
+        tasks: Vec<tokio::task::JoinHandle<()>>,
+    ) {
         for (task, handle) in tasks.into_iter().enumerate() {
             if handle.await.is_err() {
                 let error = ConnectError::internal("task.panic", format!("task {task} panicked"))
                     .hint("this is a defect: please report it with the log line of the panic");
-                let status = self.board.tasks().into_iter().find(|s| s.connector == connector.name && s.task == task);
+                let status =
+                    self.board.tasks().into_iter().find(|s| s.connector == connector.name && s.task == task);
                 self.failed(connector, status.as_deref().unwrap_or(first), &error);
             }
         }
