@@ -64,7 +64,7 @@ dist: NAME = sidestream-$(VERSION)-$(shell rustc -vV | sed -n 's/^host: //p')
 dist: cargo ## Pack a release build (no embedded broker) as a tar file
 	@tests/services/setup.sh --build-only
 	@echo "dist: building $(NAME)"
-	@cargo build --release --locked --no-default-features
+	@cargo build --profile dist --locked --no-default-features
 	@rm -rf $(TARGET)/package/$(NAME) && mkdir -p $(TARGET)/package/$(NAME)
 	@cp $(TARGET)/dist/sidestream LICENSE $(wildcard README.md connectors.yaml) $(TARGET)/package/$(NAME)/
 	@tar -C $(TARGET)/package -czf $(TARGET)/package/$(NAME).tar.gz $(NAME)

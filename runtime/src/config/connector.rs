@@ -241,8 +241,8 @@ pub(super) fn read(
     let is_sink = sink.is_some();
     let topics = framework::topics(is_sink && source.is_none(), &mut settings, report);
     let transforms = transform::read(&mut checker, &mut settings, report);
-    let key_converter = converter::at_connector(Side::Key, &mut settings, worker, report);
-    let value_converter = converter::at_connector(Side::Value, &mut settings, worker, report);
+    let mut converter = |side| converter::at_connector(side, &mut settings, worker, !is_sink, report);
+    let (key_converter, value_converter) = (converter(Side::Key), converter(Side::Value));
     framework::check(is_sink, &mut settings, report);
     checker.unknown(&settings, source.is_some() && !is_sink, report);
     let unusable = |end: &Option<(Component, Option<Value>)>| matches!(end, Some((_, None)));

@@ -32,9 +32,12 @@ impl fmt::Display for Side {
 }
 
 /// What a connector gets for which nothing is named. A named JsonConverter has Connect's own default, schemas on.
-fn fallback(side: Side) -> ConverterUse {
+/// Keys are bytes that a sink leaves alone, and text where a source makes them (bytes of a source stay bytes).
+fn fallback(side: Side, is_source: bool) -> ConverterUse {
+    let plain = |class: &str| ConverterUse { class: class.to_owned(), config: ConfigMap::new() };
     match side {
-        Side::Key => ConverterUse { class: "ByteArrayConverter".to_owned(), config: ConfigMap::new() },
+        Side::Key if is_source => plain("StringConverter"),
+        Side::Key => plain("ByteArrayConverter"),
         Side::Value => ConverterUse {
             class: "JsonConverter".to_owned(),
             config: ConfigMap::from([("schemas.enable".to_owned(), "false".to_owned())]),
@@ -61,6 +64,7 @@ pub(super) fn at_connector(
     side: Side,
     settings: &mut Settings,
     worker: Option<&WorkerConfig>,
+    is_source: bool,
     report: &mut Report,
 ) -> ConverterUse {
     let (class, config) = named(side, settings, report);
@@ -71,7 +75,7 @@ pub(super) fn at_connector(
                 Side::Key => w.key_converter.clone(),
                 Side::Value => w.value_converter.clone(),
             });
-            let mut converter = of_worker.unwrap_or_else(|| fallback(side));
+            let mut converter = of_worker.unwrap_or_else(|| fallback(side, is_source));
             converter.config.extend(config);
             converter
         }

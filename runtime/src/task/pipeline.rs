@@ -7,6 +7,7 @@ use arrow::datatypes::DataType;
 use connector_core::envelope::{self, VALUE};
 use connector_core::{
     ConnectError, Envelope, Form, Meta, Needs, Offset, Rejection, Result, Run, TopicPartition, Transform,
+    Transformed,
 };
 
 use crate::convert::Converter;
@@ -84,14 +85,18 @@ impl Pipeline {
                 }
                 let input = run.records.clone();
                 let out = match step {
-                    Step::Decode(needs) => self.converter.decode(as_bytes(run.records)?, VALUE, needs).await?,
-                    Step::Encode => self.converter.encode(run.records, VALUE).await?,
+                    Step::Decode(needs) => {
+                        self.converter.decode(as_bytes(run.records)?, VALUE, needs).await?
+                    }
+                    Step::Encode => encode(self.converter.as_ref(), run.records, VALUE).await?,
                     Step::Transform { name, transform } => {
                         let topic = run.topic.clone().unwrap_or_else(|| partition.topic.clone());
                         let meta = Meta { partition: TopicPartition::new(topic, partition.partition) };
                         let records = if needs_columns(transform.as_ref()) && is_document(&run.records) {
-                            let decoded =
-                                self.converter.decode(as_bytes(run.records)?, VALUE, &transform.needs()).await?;
+                            let decoded = self
+                                .converter
+                                .decode(as_bytes(run.records)?, VALUE, &transform.needs())
+                                .await?;
                             reject(&mut done, &input, decoded.rejected);
                             decoded.runs
                         } else {
@@ -137,7 +142,7 @@ impl Pipeline {
                 None => next.push(run),
                 Some(_) => {
                     let input = run.records.clone();
-                    let out = keys.encode(run.records, envelope::KEY).await?;
+                    let out = encode(keys, text_keys(run.records)?, envelope::KEY).await?;
                     reject(done, &input, out.rejected);
                     let (topic, partition) = (run.topic, run.partition);
                     next.extend(out.runs.into_iter().map(|r| Run {
@@ -170,6 +175,35 @@ fn give(steps: &mut Vec<Step>, held: &mut Held, needs: &Needs) {
     }
 }
 
+/// Bytes of a source stay as they are, whatever the converter: they are what goes to Kafka.
+async fn encode(
+    converter: &dyn Converter,
+    records: RecordBatch,
+    column: &'static str,
+) -> Result<Transformed> {
+    let field = records.schema_ref().field_with_name(column)?;
+    if Form::of(field) == Form::Bytes && field.data_type() == &DataType::Binary {
+        return Ok(Transformed::one(records));
+    }
+    converter.encode(records, column).await
+}
+
+/// A key that is a JSON text is that text's bytes; only values are read again as documents.
+fn text_keys(records: RecordBatch) -> Result<RecordBatch> {
+    let envelope = Envelope::of(&records)?;
+    match envelope.key() {
+        Some(key) if envelope.key_form() == Form::Document && key.data_type() == &DataType::Utf8 => {
+            let bytes = arrow::array::BinaryArray::from(key.as_string::<i32>().clone());
+            envelope::with_column(
+                &records,
+                Form::Bytes.field(envelope::KEY, DataType::Binary),
+                Arc::new(bytes),
+            )
+        }
+        _ => Ok(records),
+    }
+}
+
 fn needs_columns(transform: &dyn Transform) -> bool {
     matches!(transform.needs(), Needs::Columns(_))
 }
@@ -187,7 +221,9 @@ fn as_bytes(records: RecordBatch) -> Result<RecordBatch> {
             envelope::with_column(&records, Form::Bytes.field(VALUE, DataType::Binary), Arc::new(bytes))
         }
         DataType::Binary => Ok(records),
-        other => Err(ConnectError::internal("pipeline", format!("a converter was given values of type {other}"))),
+        other => {
+            Err(ConnectError::internal("pipeline", format!("a converter was given values of type {other}")))
+        }
     }
 }
 

@@ -41,7 +41,8 @@ where
             Err(error) if error.is_retriable() => {
                 let wait = pause(attempt);
                 let (connector, task) = (&status.connector, status.task);
-                tracing::warn!(connector, task, "{error}; trying again in {:.1} s", wait.as_secs_f32());
+                let told = status.redact(&error.to_string());
+                tracing::warn!(connector, task, "{told}; trying again in {:.1} s", wait.as_secs_f32());
                 status.remark(format!("trying again: {error}"));
                 status.counters.retries.fetch_add(1, Ordering::Relaxed);
                 attempt += 1;

@@ -95,7 +95,6 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// REST Proxy's codes: 50003 may pass when it is tried again, 50002 will not.
 fn acknowledge(topic: Arc<str>, outcome: &Delivered) -> Ack {
     match outcome {
         Ok((partition, offset)) => Ack {
@@ -104,7 +103,19 @@ fn acknowledge(topic: Arc<str>, outcome: &Delivered) -> Ack {
             offset: offset.to_string(),
             error: None,
         },
-        Err(error) => refuse(topic, if error.is_retriable() { 50003 } else { 50002 }, error),
+        Err(error) => refuse(topic, proxy_code(error), error),
+    }
+}
+
+/// REST Proxy's codes: 50003 may pass when it is tried again, 50002 will not.
+fn proxy_code(error: &ConnectError) -> i32 {
+    match error.code.strip_prefix("kafka.").unwrap_or_default() {
+        "Authentication" | "SaslAuthenticationFailed" => 40101,
+        "TopicAuthorizationFailed" | "ClusterAuthorizationFailed" => 40301,
+        "UnknownTopic" | "UnknownTopicOrPartition" => 40401,
+        "UnknownPartition" => 40402,
+        _ if error.is_retriable() => 50003,
+        _ => 50002,
     }
 }
 

@@ -8,6 +8,8 @@ use chrono::{DateTime, Utc};
 use connector_core::{Kind, TopicPartition};
 use serde::Serialize;
 
+use crate::config::SecretSet;
+
 /// Connect's task states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
@@ -56,6 +58,8 @@ pub struct TaskStatus {
     pub plugin: String,
     condition: Mutex<Condition>,
     pub counters: Counters,
+    /// Never part of a reason or a log line.
+    secrets: SecretSet,
     /// Records behind the end of each partition of this task.
     lag: Mutex<BTreeMap<TopicPartition, i64>>,
 }
@@ -65,21 +69,26 @@ impl TaskStatus {
         self.condition.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The text without the connector's secrets.
+    pub fn redact(&self, text: &str) -> String {
+        self.secrets.redact(text)
+    }
+
     /// Sets the state; `since` changes only with it.
-    pub fn set(&self, state: State, reason: impl Into<String>) {
+    pub fn set(&self, state: State, reason: impl AsRef<str>) {
         let mut condition = self.condition.lock().unwrap_or_else(PoisonError::into_inner);
         if condition.state != state {
             condition.since = Utc::now();
         }
         condition.state = state;
-        condition.reason = reason.into();
+        condition.reason = self.redact(reason.as_ref());
     }
 
     /// Sets the reason of a running task: what it waits for. Empty: nothing.
-    pub fn remark(&self, reason: impl Into<String>) {
+    pub fn remark(&self, reason: impl AsRef<str>) {
         let mut condition = self.condition.lock().unwrap_or_else(PoisonError::into_inner);
         if condition.state != State::Failed {
-            condition.reason = reason.into();
+            condition.reason = self.redact(reason.as_ref());
         }
     }
 
@@ -110,7 +119,13 @@ pub struct StatusBoard {
 }
 
 impl StatusBoard {
-    pub fn register(&self, connector: &str, task: usize, kind: Kind, plugin: &str) -> Arc<TaskStatus> {
+    pub fn register(
+        &self,
+        connector: &str,
+        task: usize,
+        (kind, plugin): (Kind, &str),
+        secrets: &SecretSet,
+    ) -> Arc<TaskStatus> {
         let status = Arc::new(TaskStatus {
             connector: connector.to_owned(),
             task,
@@ -122,6 +137,7 @@ impl StatusBoard {
                 since: Utc::now(),
             }),
             counters: Counters::default(),
+            secrets: secrets.clone(),
             lag: Mutex::default(),
         });
         let mut tasks = self.tasks.write().unwrap_or_else(PoisonError::into_inner);
