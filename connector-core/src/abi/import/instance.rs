@@ -164,7 +164,11 @@ impl Instance {
             Status::Poisoned => {
                 Err(self.fault("plugin.poisoned", entry, "refused because it panicked before"))
             }
-            Status::Abandoned => Err(self.fault("plugin.abandoned", entry, "gave the call up unanswered")),
+            // No fault: `close` interrupts what still runs, and the next call may well be answered.
+            Status::Abandoned => {
+                let message = format!("{}: in `{entry}` it gave the call up unanswered", self.about.plugin);
+                Err(ConnectError::internal("plugin.given_up", message).hint("restart the task"))
+            }
         }
     }
 

@@ -161,6 +161,17 @@ async fn an_answer_that_does_not_come_abandons_the_instance() {
     assert_eq!(faulty.open(&[]).await.unwrap_err().code, "plugin.abandoned");
 }
 
+#[tokio::test]
+async fn close_interrupts_a_call_that_no_one_waits_for() {
+    let component = import(|_, _| {}, 5000).unwrap();
+    let faulty = sink(&component, "forever");
+    let mut write = faulty.write(batch());
+    assert!(futures::poll!(write.as_mut()).is_pending());
+    drop(write);
+    faulty.close(&[]).await.unwrap();
+    faulty.open(&[]).await.unwrap();
+}
+
 fn answer(done: Done, status: u32, value: &'static str) {
     let mut outcome = Outcome {
         size: size_of::<Outcome>(),
