@@ -96,7 +96,7 @@ fn json(c: &mut Criterion) {
             let mut body = Vec::new();
             b.iter(|| {
                 body.clear();
-                let found = json::documents(&values);
+                let found = json::documents(&values).expect("documents");
                 for text in found.texts.iter().flatten() {
                     body.extend_from_slice(text.as_bytes());
                     body.push(b'\n');

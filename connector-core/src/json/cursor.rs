@@ -18,11 +18,53 @@ pub(super) struct Quoted<'t> {
     pub escaped: bool,
 }
 
+impl Quoted<'_> {
+    /// Appends the text that the string stands for; half a surrogate pair becomes U+FFFD.
+    pub fn unescape(&self, out: &mut String) {
+        let mut rest = self.raw;
+        while let Some((plain, escape)) = rest.split_once('\\') {
+            out.push_str(plain);
+            let code = |text: &str| text.get(1..5).and_then(|hex| u16::from_str_radix(hex, 16).ok());
+            let (character, length) = match escape.as_bytes().first() {
+                Some(b'b') => ('\u{8}', 1),
+                Some(b'f') => ('\u{c}', 1),
+                Some(b'n') => ('\n', 1),
+                Some(b'r') => ('\r', 1),
+                Some(b't') => ('\t', 1),
+                Some(b'u') => {
+                    let first = code(escape).unwrap_or(0xfffd);
+                    let second = escape
+                        .get(5..)
+                        .and_then(|t| t.strip_prefix('\\'))
+                        .filter(|t| t.starts_with('u'))
+                        .and_then(code);
+                    match (char::from_u32(first.into()), second) {
+                        (Some(character), _) => (character, 5),
+                        (None, Some(second)) => match char::decode_utf16([first, second]).next() {
+                            Some(Ok(character)) => (character, 11),
+                            _ => (char::REPLACEMENT_CHARACTER, 5),
+                        },
+                        (None, None) => (char::REPLACEMENT_CHARACTER, 5),
+                    }
+                }
+                // A quote, a backslash or a slash stands for itself.
+                Some(&byte) => (char::from(byte), 1),
+                None => break,
+            };
+            out.push(character);
+            rest = escape.get(length..).unwrap_or_default();
+        }
+        out.push_str(rest);
+    }
+}
+
 /// A number's text, without superfluous leading zeros.
 pub(super) struct Number<'t> {
     pub negative: bool,
     /// Without the sign.
     pub digits: &'t str,
+    /// Where the digits begin.
+    pub start: usize,
     /// Without fraction and exponent.
     pub integral: bool,
 }
@@ -159,7 +201,7 @@ impl<'t> Cursor<'t> {
         if self.at - start > LONGEST_NUMBER {
             return Err(JsonError { position: start, kind: JsonErrorKind::LongNumber });
         }
-        Ok(Number { negative, digits: self.since(start), integral })
+        Ok(Number { negative, digits: self.since(start), start, integral })
     }
 
     /// Reads `true`, `false` or `null`.

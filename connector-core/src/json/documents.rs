@@ -1,11 +1,11 @@
 //! Undecoded values to a column of documents.
 
-use arrow::array::{
-    Array, AsArray, BinaryArray, BooleanArray, BooleanBufferBuilder, StringArray, StringBuilder,
-};
+use arrow::array::{Array, AsArray, BinaryArray, BooleanArray, BooleanBufferBuilder, StringArray};
+use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
 
 use super::error::JsonError;
 use super::scan::{Scanned, compact, scan_str};
+use crate::error::{ConnectError, Result};
 
 /// The answer of [`documents`].
 #[derive(Debug)]
@@ -18,11 +18,12 @@ pub struct Documents {
 
 /// Checks all values as [`scan`](super::scan()) does and makes them compact. When they all are already, as most
 /// producers send them, nothing is copied. Nothing and the literal `null` become null.
-pub fn documents(values: &BinaryArray) -> Documents {
-    StringArray::try_from_binary(values.clone())
-        .ok()
-        .and_then(|texts| as_they_are(&texts))
-        .map_or_else(|| rewritten(values), |texts| Documents { texts, rejected: Vec::new() })
+pub fn documents(values: &BinaryArray) -> Result<Documents> {
+    let untouched = StringArray::try_from_binary(values.clone()).ok().and_then(|texts| as_they_are(&texts));
+    match untouched {
+        Some(texts) => Ok(Documents { texts, rejected: Vec::new() }),
+        None => rewritten(values),
+    }
 }
 
 /// The texts without a copy, if all of them are compact or null.
@@ -45,18 +46,27 @@ fn as_they_are(texts: &StringArray) -> Option<StringArray> {
     arrow::compute::nullif(texts, &null).ok()?.as_string_opt().cloned()
 }
 
-fn rewritten(values: &BinaryArray) -> Documents {
-    let mut texts = StringBuilder::with_capacity(values.len(), values.value_data().len());
-    let (mut text, mut rejected) = (Vec::new(), Vec::new());
+fn rewritten(values: &BinaryArray) -> Result<Documents> {
+    let mut texts = Vec::with_capacity(values.value_data().len());
+    let (mut offsets, mut valid, mut rejected) = (vec![0], Vec::with_capacity(values.len()), Vec::new());
     for (row, value) in values.iter().enumerate() {
-        text.clear();
-        match value.map(|value| compact(value, &mut text)) {
-            None | Some(Ok(false)) => texts.append_null(),
-            Some(Ok(true)) => texts.append_value(String::from_utf8_lossy(&text)),
-            Some(Err(error)) => rejected.push((row, error)),
+        let before = texts.len();
+        match value.map_or(Ok(false), |value| compact(value, &mut texts)) {
+            Ok(found) => valid.push(found),
+            Err(error) => {
+                texts.truncate(before);
+                rejected.push((row, error));
+                continue;
+            }
         }
+        offsets.push(i32::try_from(texts.len()).map_err(|_| {
+            ConnectError::user("json.batch_size", "a batch holds more than 2 GiB of JSON")
+                .hint("lower the number of records a batch")
+        })?);
     }
-    Documents { texts: texts.finish(), rejected }
+    let (offsets, valid) = (OffsetBuffer::new(ScalarBuffer::from(offsets)), NullBuffer::from(valid));
+    let nulls = Some(valid).filter(|valid| valid.null_count() > 0);
+    Ok(Documents { texts: StringArray::try_new(offsets, texts.into(), nulls)?, rejected })
 }
 
 #[cfg(test)]
@@ -64,7 +74,7 @@ mod tests {
     use super::*;
 
     fn read(values: &[Option<&[u8]>]) -> (Vec<Option<String>>, Vec<usize>) {
-        let found = documents(&BinaryArray::from_iter(values));
+        let found = documents(&BinaryArray::from_iter(values)).unwrap();
         let texts = found.texts.iter().map(|text| text.map(str::to_owned)).collect();
         (texts, found.rejected.into_iter().map(|(row, _)| row).collect())
     }
@@ -73,7 +83,7 @@ mod tests {
     fn compact_documents_are_not_copied() {
         let values =
             BinaryArray::from_iter([Some(br#"{"a":1.10}"#.as_slice()), None, Some(b"null"), Some(b"")]);
-        let found = documents(&values);
+        let found = documents(&values).unwrap();
         assert_eq!(found.texts.iter().collect::<Vec<_>>(), [Some(r#"{"a":1.10}"#), None, None, None]);
         assert_eq!(found.texts.value_data().as_ptr(), values.value_data().as_ptr());
     }

@@ -33,7 +33,7 @@ pub fn scan(text: &[u8]) -> Result<Scanned, JsonError> {
 /// [`scan`] for a text that is known to be UTF-8.
 pub fn scan_str(text: &str) -> Result<Scanned, JsonError> {
     let mut kept = 0;
-    Ok(match walk(text, |token| kept += token.len())? {
+    Ok(match walk(text, |start, end| kept += end - start)? {
         Root::Null => Scanned::Null,
         // Walking keeps every byte that means something: if that is all of them, nothing is to be done.
         Root::Value if kept == text.len() => Scanned::Compact,
@@ -52,14 +52,24 @@ pub fn compact(text: &[u8], out: &mut Vec<u8>) -> Result<bool, JsonError> {
         }
         None => utf8(text)?,
     };
-    let start = out.len();
-    match walk(text, |token| out.extend_from_slice(token.as_bytes()))? {
-        Root::Value => Ok(true),
-        Root::Null => {
-            out.truncate(start);
-            Ok(false)
+    let before = out.len();
+    // Tokens without anything between them are copied at once.
+    let (mut from, mut to) = (0, 0);
+    let mut copy = |from: usize, to: usize| {
+        out.extend_from_slice(text.as_bytes().get(from..to).unwrap_or_default());
+    };
+    let root = walk(text, |start, end| {
+        if start != to {
+            copy(from, to);
+            from = start;
         }
+        to = end;
+    })?;
+    copy(from, to);
+    if let Root::Null = root {
+        out.truncate(before);
     }
+    Ok(matches!(root, Root::Value))
 }
 
 pub(super) fn utf8(text: &[u8]) -> Result<&str, JsonError> {
@@ -75,8 +85,8 @@ enum Root {
     Value,
 }
 
-/// Hands all tokens of the first value to `keep`.
-fn walk<'t>(text: &'t str, mut keep: impl FnMut(&'t str)) -> Result<Root, JsonError> {
+/// Tells `keep` where each token of the first value begins and ends.
+fn walk(text: &str, mut keep: impl FnMut(usize, usize)) -> Result<Root, JsonError> {
     let mut cursor = Cursor::new(text);
     cursor.skip_blanks();
     let Some(first) = cursor.peek() else { return Ok(Root::Null) };
@@ -114,8 +124,8 @@ impl Nesting {
     }
 }
 
-/// Reads one value of any depth and hands its tokens to `keep`.
-pub(super) fn value<'t>(cursor: &mut Cursor<'t>, keep: &mut impl FnMut(&'t str)) -> Result<(), JsonError> {
+/// Reads one value of any depth and tells `keep` where its tokens begin and end.
+pub(super) fn value(cursor: &mut Cursor, keep: &mut impl FnMut(usize, usize)) -> Result<(), JsonError> {
     let mut nesting = Nesting { depth: 0, objects: [0; DEEPEST.div_ceil(64)] };
     loop {
         cursor.skip_blanks();
@@ -123,12 +133,12 @@ pub(super) fn value<'t>(cursor: &mut Cursor<'t>, keep: &mut impl FnMut(&'t str))
         match cursor.peek() {
             Some(b'"') => {
                 cursor.string()?;
-                keep(cursor.since(start));
+                keep(start, cursor.at);
             }
             Some(open @ (b'{' | b'[')) => {
                 nesting.push(open == b'{', cursor)?;
                 cursor.at += 1;
-                keep(cursor.since(start));
+                keep(start, cursor.at);
                 cursor.skip_blanks();
                 match (open, cursor.peek()) {
                     // Closed below.
@@ -143,11 +153,14 @@ pub(super) fn value<'t>(cursor: &mut Cursor<'t>, keep: &mut impl FnMut(&'t str))
             Some(b'-' | b'0'..=b'9') => {
                 let number = cursor.number()?;
                 if number.negative {
-                    keep("-");
+                    keep(start, start + 1);
                 }
-                keep(number.digits);
+                keep(number.start, cursor.at);
             }
-            Some(b't' | b'f' | b'n') => keep(cursor.word()?),
+            Some(b't' | b'f' | b'n') => {
+                cursor.word()?;
+                keep(start, cursor.at);
+            }
             _ => return Err(cursor.error(JsonErrorKind::ExpectedValue)),
         }
         // After a value: what closes here, until something else follows.
@@ -161,11 +174,11 @@ pub(super) fn value<'t>(cursor: &mut Cursor<'t>, keep: &mut impl FnMut(&'t str))
                 (true, Some(b'}')) | (false, Some(b']')) => {
                     nesting.depth -= 1;
                     cursor.at += 1;
-                    keep(cursor.since(start));
+                    keep(start, cursor.at);
                 }
                 (object, Some(b',')) => {
                     cursor.at += 1;
-                    keep(cursor.since(start));
+                    keep(start, cursor.at);
                     if object {
                         cursor.skip_blanks();
                         key(cursor, keep)?;
@@ -179,12 +192,12 @@ pub(super) fn value<'t>(cursor: &mut Cursor<'t>, keep: &mut impl FnMut(&'t str))
     }
 }
 
-fn key<'t>(cursor: &mut Cursor<'t>, keep: &mut impl FnMut(&'t str)) -> Result<(), JsonError> {
+fn key(cursor: &mut Cursor, keep: &mut impl FnMut(usize, usize)) -> Result<(), JsonError> {
     let start = cursor.at;
     cursor.key()?;
-    keep(cursor.since(start));
+    keep(start, cursor.at);
     cursor.colon()?;
-    keep(":");
+    keep(cursor.at - 1, cursor.at);
     Ok(())
 }
 

@@ -64,7 +64,7 @@ impl Converter for JsonConverter {
         match needs {
             Needs::Bytes => Ok(Transformed::one(records)),
             Needs::Document => {
-                let found = json::documents(undecoded(&records, column)?);
+                let found = json::documents(undecoded(&records, column)?)?;
                 let refused = |(row, error)| Rejection::new(row, stage(column), syntax(error));
                 let rejected = found.rejected.into_iter().map(refused).collect();
                 replaced(
