@@ -24,6 +24,11 @@ demo: cargo ## Build the program and see it work, start to end
 test: cargo setup ## Run every test against real services, which it starts and stops itself
 	@echo "test: building the tests"
 	@cargo nextest run --workspace --no-run
+	@echo "test: building the plugin libraries that the tests load"
+	@for fixture in tests/fixtures/*/; do \
+	    cp Cargo.lock $$fixture && cargo build --quiet --offline --lib --examples \
+	        --manifest-path $$fixture/Cargo.toml --target-dir $(TARGET)/fixtures || exit 1; \
+	done
 	@echo "test: examples in the documentation"
 	@cargo test --doc --workspace
 	@echo "test: unit and integration tests, with Kafka, MariaDB, PostgreSQL, moto and versitygw up"

@@ -355,7 +355,7 @@ async fn the_conformance_suite_passes() {
         fill(&place, "b", 1, 20).await;
         for mode in ["incrementing", "bulk"] {
             let config = place.config(&[("mode", mode), ("batch.max.rows", "7")]);
-            testing::source::run(&SourceCase::new(source_rds::component(), config, 60)).await;
+            testing::source::run_both(&SourceCase::new(source_rds::component(), config, 60)).await;
         }
         place.drop().await;
     }

@@ -11,6 +11,7 @@ use rdkafka::admin::{
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::RDKafkaErrorCode;
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 
 use super::client::{self, Context, Role};
 use super::kafka_error;
@@ -23,6 +24,8 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Admin {
     client: Arc<AdminClient<Context>>,
     topics: Arc<RwLock<BTreeMap<String, u32>>>,
+    /// Somebody asked for a topic that is not in the list.
+    missed: Arc<Notify>,
 }
 
 impl Admin {
@@ -33,7 +36,12 @@ impl Admin {
         let client = config
             .create_with_context(settings.context)
             .map_err(|e| kafka_error("the Kafka admin client cannot be created", &e).no_retry())?;
-        Ok(Self { client: Arc::new(client), topics: Arc::default() })
+        Ok(Self { client: Arc::new(client), topics: Arc::default(), missed: Arc::default() })
+    }
+
+    /// Waits until a topic was asked for that is not known: it may be new.
+    pub async fn missed(&self) {
+        self.missed.notified().await;
     }
 
     /// Asks the cluster for its topics.
@@ -75,11 +83,34 @@ impl Admin {
             Some(Err((_, code))) => {
                 return Err(kafka_error(&doing, &rdkafka::error::KafkaError::AdminOp(code)));
             }
-            Some(Ok(_)) => tracing::info!(topic = spec.name, partitions = spec.partitions, "topic created"),
+            Some(Ok(_)) => {
+                self.until_seen(&spec.name).await;
+                tracing::info!(topic = spec.name, partitions = spec.partitions, "topic created");
+            }
         }
         let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
         topics.insert(spec.name.clone(), u32::try_from(spec.partitions).unwrap_or(1));
         Ok(())
+    }
+
+    /// Waits until brokers tell of a topic that was just made: they learn of it one by one, and whoever asks earlier is
+    /// told that there is none.
+    async fn until_seen(&self, topic: &str) {
+        let seen = |client: &AdminClient<Context>, topic: &str| {
+            let found = client.inner().fetch_metadata(Some(topic), TIMEOUT);
+            found.is_ok_and(|metadata| {
+                let mut partitions = metadata.topics().iter().flat_map(|t| t.partitions()).peekable();
+                partitions.peek().is_some() && partitions.all(|p| p.leader() >= 0)
+            })
+        };
+        let end = tokio::time::Instant::now() + TIMEOUT;
+        while tokio::time::Instant::now() < end {
+            let (client, topic) = (self.client.clone(), topic.to_owned());
+            if tokio::task::spawn_blocking(move || seen(&client, &topic)).await.unwrap_or(true) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     async fn update(&self, spec: &TopicSpec, now: u32) -> Result<()> {
@@ -136,7 +167,11 @@ impl Admin {
 
 impl TopicDirectory for Admin {
     fn partitions(&self, topic: &str) -> Option<u32> {
-        self.topics.read().unwrap_or_else(PoisonError::into_inner).get(topic).copied()
+        let known = self.topics.read().unwrap_or_else(PoisonError::into_inner).get(topic).copied();
+        if known.is_none() {
+            self.missed.notify_one();
+        }
+        known
     }
 
     fn names(&self) -> Vec<String> {

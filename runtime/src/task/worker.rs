@@ -32,6 +32,8 @@ use crate::kafka::producer::{Producer, Producers};
 const TOPIC_REFRESH: Duration = Duration::from_secs(30);
 /// What tasks get beyond their own drain, for closing plugins and clients.
 const CLOSE: Duration = Duration::from_secs(2);
+/// The shortest time between two look-ups of all topics.
+const TOPIC_PAUSE: Duration = Duration::from_secs(2);
 /// How long a revoke waits for a publish that is under way.
 const REVOKE_DRAIN: Duration = Duration::from_secs(30);
 
@@ -151,7 +153,9 @@ impl Worker {
         let age = self.deployment.worker.consumer.get("metadata.max.age.ms").and_then(|ms| ms.parse().ok());
         let every = age.map_or(TOPIC_REFRESH, Duration::from_millis);
         loop {
-            tokio::time::sleep(every).await;
+            // A topic that somebody writes to or waits for may be new, so the list is renewed sooner, though not at once.
+            tokio::time::sleep(TOPIC_PAUSE).await;
+            let _ = tokio::time::timeout(every.saturating_sub(TOPIC_PAUSE), self.admin.missed()).await;
             if let Err(error) = self.admin.refresh().await {
                 tracing::warn!("{error}");
             }

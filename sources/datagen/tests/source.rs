@@ -33,7 +33,7 @@ async fn the_conformance_suite_passes() {
     for rate in ["0", "2000"] {
         let pairs = [("datagen.rows", "40"), ("datagen.rate", rate), ("datagen.duplicates", "0.1")];
         let config = testing::config(&pairs);
-        testing::source::run(&SourceCase::new(source_datagen::component(), config, 120)).await;
+        testing::source::run_both(&SourceCase::new(source_datagen::component(), config, 120)).await;
     }
 }
 

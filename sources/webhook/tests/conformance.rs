@@ -28,5 +28,5 @@ async fn conforms() {
                 assert_eq!(answer.status, 200, "{answer:?}");
             }
         });
-    testing::source::run(&case).await;
+    testing::source::run_both(&case).await;
 }
