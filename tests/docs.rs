@@ -96,5 +96,8 @@ fn the_plugin_of_the_readme_is_the_one_that_is_built_and_loaded_by_the_tests() {
     let shown = block(&page, "rust", "impl Transform for Shout");
     let built = read("tests/fixtures/plugin-echo/src/shout.rs");
     let (_, built) = built.split_once("\n\n").expect("a headline and code");
-    assert!(shown.starts_with(built.trim()), "README.md shows another plugin than tests/fixtures/plugin-echo");
+    assert!(
+        shown.starts_with(built.trim()),
+        "README.md shows another plugin than tests/fixtures/plugin-echo"
+    );
 }

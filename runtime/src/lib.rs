@@ -2,8 +2,8 @@
 
 pub mod cli;
 pub mod config;
-pub mod plugin;
 pub mod convert;
 pub mod http;
 pub mod kafka;
+pub mod plugin;
 pub mod task;

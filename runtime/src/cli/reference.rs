@@ -19,8 +19,16 @@ pub(super) fn run(registry: &Registry) -> u8 {
     );
     let schemas = [
         ("worker", "The worker, once per process.", schema_for!(WorkerConfig).to_value()),
-        ("topics", "Each topic by its name: created or checked at start, never shrunk.", schema_for!(TopicSpec).to_value()),
-        ("connectors", "Each connector by its name; beside these keys, those of its plugin.", schema_for!(ConnectorKeys).to_value()),
+        (
+            "topics",
+            "Each topic by its name: created or checked at start, never shrunk.",
+            schema_for!(TopicSpec).to_value(),
+        ),
+        (
+            "connectors",
+            "Each connector by its name; beside these keys, those of its plugin.",
+            schema_for!(ConnectorKeys).to_value(),
+        ),
     ];
     for (name, about, schema) in &schemas {
         let _ = write!(text, "\n## `{name}:`\n\n{about}\n");

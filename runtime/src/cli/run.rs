@@ -27,7 +27,9 @@ pub(super) fn run(args: &RunArgs, registry: &Registry) -> u8 {
         }
     };
     if deployment.worker.bootstrap_servers.is_none() {
-        tracing::error!("no file says where Kafka is; add one with `worker: {{bootstrap.servers: host:9092}}`");
+        tracing::error!(
+            "no file says where Kafka is; add one with `worker: {{bootstrap.servers: host:9092}}`"
+        );
         return WRONG_CONFIG;
     }
     for diagnostic in deployment.diagnostics.iter().filter(|d| d.severity != config::Severity::Note) {

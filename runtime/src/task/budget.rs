@@ -52,7 +52,10 @@ impl MemoryBudget {
     /// A share of `bytes`, if it is free now.
     pub fn try_reserve(&self, bytes: usize) -> Option<Reservation> {
         let kib = u32::try_from(bytes.div_ceil(KIB).min(self.total_kib / 2)).ok()?;
-        Some(Reservation { permit: self.free.clone().try_acquire_many_owned(kib).ok()?, budget: self.free.clone() })
+        Some(Reservation {
+            permit: self.free.clone().try_acquire_many_owned(kib).ok()?,
+            budget: self.free.clone(),
+        })
     }
 }
 
@@ -71,7 +74,8 @@ impl Reservation {
         if let Some(own) = permit.as_mut() {
             let missing = kib.saturating_sub(own.num_permits());
             if missing > 0
-                && let Ok(more) = self.budget.clone().try_acquire_many_owned(u32::try_from(missing).unwrap_or(u32::MAX))
+                && let Ok(more) =
+                    self.budget.clone().try_acquire_many_owned(u32::try_from(missing).unwrap_or(u32::MAX))
             {
                 own.merge(more);
             }

@@ -218,7 +218,11 @@ impl Running {
             return Ok(());
         }
         let place = offset.map_or_else(|| tp.to_string(), |offset| format!("{tp} offset {offset}"));
-        let mut error = rejection.error.no_retry().at(place);
+        let mut error = rejection.error.no_retry();
+        // A sink that knows the place has said it.
+        if !error.message.starts_with(&place) {
+            error = error.at(place);
+        }
         if error.hint.is_empty() && rejection.stage != Stage::TaskPut {
             error = error.hint("errors.tolerance: all skips such records");
         }

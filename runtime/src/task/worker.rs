@@ -143,8 +143,15 @@ impl Worker {
         };
         retry::with_backoff(&status, &self.stop, || async { told(self.admin.refresh().await) }).await?;
         for topic in &self.deployment.topics {
-            retry::with_backoff(&status, &self.stop, || async { told(self.admin.ensure(topic).await) })
-                .await?;
+            let made =
+                retry::with_backoff(&status, &self.stop, || async { told(self.admin.ensure(topic).await) });
+            if let Err(error) = made.await {
+                if self.stop.is_cancelled() {
+                    return Err(error);
+                }
+                // Connectors that do not use this topic are not concerned; those that do wait for it and say so.
+                tracing::error!(topic = topic.name, code = error.code, "{error}");
+            }
         }
         Ok(())
     }

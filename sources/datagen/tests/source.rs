@@ -82,7 +82,8 @@ fn a_share_above_one_and_an_unknown_table_are_refused() {
         let problems = source_datagen::component().validate(&testing::config(pairs)).unwrap_err();
         problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
     };
-    let all = problems(&[("datagen.duplicates", "2"), ("datagen.missent", "-1"), ("topic.mapping.pins", "x")]);
+    let all =
+        problems(&[("datagen.duplicates", "2"), ("datagen.missent", "-1"), ("topic.mapping.pins", "x")]);
     for key in ["datagen.duplicates", "datagen.missent", "topic.mapping.pins"] {
         assert!(all.contains(key), "{all}");
     }
