@@ -2,6 +2,7 @@
 
 pub mod background;
 pub mod budget;
+mod connector;
 pub mod flush;
 pub mod pipeline;
 pub mod retry;
