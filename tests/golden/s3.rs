@@ -118,8 +118,7 @@ pub fn replay(recording: &Recording) {
     let names: Vec<String> = (0..running.len()).map(|n| format!("{n}.json")).collect();
     let configs = running.iter().map(|running| running.config.as_str());
     let mut files: Vec<(&str, &str)> = names.iter().map(String::as_str).zip(configs).collect();
-    // The recordings were made with a short interval too.
-    let worker = format!("worker:\n  group.id: {}\n  offset.flush.interval.ms: 1000\n", unique("golden"));
+    let worker = format!("worker:\n  group.id: {}\n", unique("golden"));
     files.push(("golden.yaml", &worker));
     let mut worker = Sidestream::start(&files, &services.moto.credentials());
 

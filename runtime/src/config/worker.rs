@@ -49,10 +49,6 @@ pub struct WorkerConfig {
     #[serde(default = "minus_one", rename = "offset.storage.replication.factor")]
     #[schemars(range(min = -1, max = 32767))]
     pub offset_storage_replication_factor: i32,
-    /// How often sinks publish and commit, in ms.
-    #[serde(default = "sixty_seconds", rename = "offset.flush.interval.ms")]
-    #[schemars(range(min = 1))]
-    pub offset_flush_interval_ms: u64,
     /// How long tasks may take to stop, in ms.
     #[serde(default = "five_seconds", rename = "task.shutdown.graceful.timeout.ms")]
     pub task_shutdown_graceful_timeout_ms: u64,
@@ -148,10 +144,6 @@ fn forty_five_seconds() -> u32 {
     45_000
 }
 
-fn sixty_seconds() -> u64 {
-    60_000
-}
-
 /// Beginnings of keys that every Kafka client has.
 const CLIENT: [&str; 14] = [
     "security.",
@@ -171,7 +163,7 @@ const CLIENT: [&str; 14] = [
 ];
 
 /// Connect's worker keys that need no action here; `.` at the end stands for all keys below.
-const INERT: [&str; 36] = [
+const INERT: [&str; 37] = [
     "access.control.",
     "admin.listeners",
     "config.storage.",
@@ -191,6 +183,7 @@ const INERT: [&str; 36] = [
     "metric.reporters",
     "metrics.",
     "auto.include.jmx.reporter",
+    "offset.flush.interval.ms",
     "offset.flush.timeout.ms",
     "offset.storage.file.filename",
     "plugin.discovery",
