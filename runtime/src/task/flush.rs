@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use arrow::array::Int64Array;
-use connector_core::{FlushRange, MemoryPermit, Offset, TopicPartition};
+use connector_core::{FlushRange, MemoryPermit, Offset, TopicPartition, Written};
 
 /// From assignment to revocation of one partition.
 #[derive(Debug)]
@@ -17,8 +17,8 @@ pub struct Ledger {
     read_end: Option<Offset>,
     /// Last offset at which the sink lets a range end.
     cut: Option<Offset>,
-    /// Offsets of the records that the sink has, batch by batch.
-    written: VecDeque<Int64Array>,
+    /// Offsets of the records that the sink was given, batch by batch, and how many of them it drops on purpose.
+    written: VecDeque<(Int64Array, usize)>,
     /// Memory of each batch, with the offset after its last record.
     permits: VecDeque<(Offset, MemoryPermit)>,
     /// End of the range that is being published.
@@ -55,13 +55,13 @@ impl Ledger {
         skip
     }
 
-    /// The sink has these records now.
-    pub fn wrote(&mut self, offsets: Int64Array, cut: Option<Offset>, spilled_bytes: u64) {
+    /// The sink was given these records, and answered this.
+    pub fn wrote(&mut self, offsets: Int64Array, answer: &Written) {
         if !offsets.is_empty() {
-            self.written.push_back(offsets);
+            self.written.push_back((offsets, answer.filtered));
         }
-        self.cut = self.cut.max(cut);
-        let mut spilled_kib = usize::try_from(spilled_bytes / 1024).unwrap_or(usize::MAX);
+        self.cut = self.cut.max(answer.cut);
+        let mut spilled_kib = usize::try_from(answer.spilled_bytes / 1024).unwrap_or(usize::MAX);
         for (_, permit) in &mut self.permits {
             if spilled_kib == 0 {
                 break;
@@ -82,14 +82,17 @@ impl Ledger {
         Some(FlushRange { partition: self.partition.clone(), start, end })
     }
 
-    /// The range is published and committed; the number of records it had.
+    /// The range is published and committed; the number of records that were delivered with it.
     pub fn published(&mut self) -> usize {
         let Some(end) = self.publishing.take() else { return 0 };
         self.start = Some(end);
         let mut count = 0;
-        while let Some(offsets) = self.written.front_mut() {
+        while let Some((offsets, filtered)) = self.written.front_mut() {
             let before = offsets.values().partition_point(|&o| o < end);
-            count += before;
+            // Which rows were dropped is not known, only how many: they are taken off the first ones.
+            let dropped = before.min(*filtered);
+            count += before - dropped;
+            *filtered -= dropped;
             if before < offsets.len() {
                 *offsets = offsets.slice(before, offsets.len() - before);
                 break;
@@ -127,7 +130,7 @@ mod tests {
 
     fn write(ledger: &mut Ledger, from: i64, to: i64, cut: Option<i64>) {
         assert_eq!(ledger.read(&offsets(from, to), MemoryPermit::none()), 0);
-        ledger.wrote(offsets(from, to), cut, 0);
+        ledger.wrote(offsets(from, to), &Written { cut, ..Written::default() });
     }
 
     #[test]
@@ -158,6 +161,17 @@ mod tests {
     }
 
     #[test]
+    fn records_that_the_sink_drops_are_not_delivered() {
+        let mut l = ledger();
+        assert_eq!(l.read(&offsets(0, 6), MemoryPermit::none()), 0);
+        l.wrote(offsets(0, 6), &Written { cut: Some(4), filtered: 2, ..Written::default() });
+        assert!(l.due(false).is_some());
+        assert_eq!(l.published(), 2);
+        assert!(l.due(true).is_some());
+        assert_eq!(l.published(), 2);
+    }
+
+    #[test]
     fn records_seen_before_are_skipped() {
         let mut l = ledger();
         write(&mut l, 0, 10, None);
@@ -169,7 +183,7 @@ mod tests {
     fn records_filtered_on_the_way_alone_are_nothing_to_publish() {
         let mut l = ledger();
         assert_eq!(l.read(&offsets(0, 4), MemoryPermit::none()), 0);
-        l.wrote(Int64Array::from(Vec::<i64>::new()), None, 0);
+        l.wrote(Int64Array::from(Vec::<i64>::new()), &Written::default());
         assert!(l.due(true).is_none());
         assert!(!l.is_open());
     }

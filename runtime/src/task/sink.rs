@@ -103,14 +103,15 @@ impl Running {
                     None => return Err(ConnectError::internal("consumer", "the consumer's thread ended")),
                 },
                 outcome = wait_for(&mut self.publishing) => self.published(outcome?),
+                _ = tick.tick() => self.look_at_clock_and_memory(),
+                () = changed(&mut self.task.topics) => {
+                    let topics = self.task.topics.borrow_and_update().clone();
+                    self.consumer.subscribe(&topics)?;
+                },
+                // Last: there may always be one, and nothing above may wait for ever.
                 fetched = self.consumer.batches.recv() => match fetched {
                     Some(fetched) => self.take(fetched).await?,
                     None => return Err(ConnectError::internal("consumer", "the consumer's thread ended")),
-                },
-                _ = tick.tick() => self.look_at_clock_and_memory(),
-                changed = self.task.topics.changed() => if changed.is_ok() {
-                    let topics = self.task.topics.borrow_and_update().clone();
-                    self.consumer.subscribe(&topics)?;
                 },
             }
         }
@@ -192,18 +193,18 @@ impl Running {
             }
             let offsets = offsets_of(&run.records)?;
             let (status, stop) = (&self.task.status, &self.task.stop);
-            let written = retry::with_backoff(status, stop, || {
+            let mut written = retry::with_backoff(status, stop, || {
                 self.task.sink.write(Batch::new(tp.clone(), run.records.clone()))
             })
             .await
             .map_err(|e| e.at(tp))?;
             Counters::add(&counters.filtered, written.filtered);
-            for rejection in written.rejected {
+            for rejection in std::mem::take(&mut written.rejected) {
                 let offset = offsets.values().get(rejection.row).copied();
                 self.reject(tp, offset, rejection)?;
             }
             if let Some(ledger) = self.ledgers.get_mut(tp) {
-                ledger.wrote(offsets, written.cut, written.spilled_bytes);
+                ledger.wrote(offsets, &written);
             }
         }
         Ok(())
@@ -338,6 +339,13 @@ impl Running {
         self.end_publishing().await;
         let partitions: Vec<TopicPartition> = self.ledgers.keys().cloned().collect();
         self.forget(&partitions).await;
+    }
+}
+
+async fn changed(topics: &mut tokio::sync::watch::Receiver<Vec<String>>) {
+    if topics.changed().await.is_err() {
+        // Nobody follows the topics any more.
+        std::future::pending().await
     }
 }
 
