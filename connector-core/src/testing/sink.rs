@@ -23,6 +23,7 @@ pub struct SinkCase {
     component: Component,
     config: ConfigMap,
     records: Option<Records>,
+    form: Option<Form>,
     read_back: ReadBack,
 }
 
@@ -37,7 +38,20 @@ impl SinkCase {
     where
         F: Future<Output = Vec<(TopicPartition, Offset)>> + Send + 'static,
     {
-        Self { component, config, records: None, read_back: Arc::new(move || Box::pin(read_back())) }
+        Self {
+            component,
+            config,
+            records: None,
+            form: None,
+            read_back: Arc::new(move || Box::pin(read_back())),
+        }
+    }
+
+    /// For a sink that takes what the converter makes, but not every form of it: the form of the suite's values.
+    #[must_use]
+    pub fn form(mut self, form: Form) -> Self {
+        self.form = Some(form);
+        self
     }
 
     /// For a sink that needs columns: one record for each offset, such that `read_back` can tell them apart.
@@ -95,18 +109,18 @@ impl Suite<'_> {
         made.unwrap_or_else(|problems| panic!("conformance: creating the sink failed: {problems:?}"))
     }
 
-    fn form(sink: &dyn Sink) -> Form {
-        match sink.needs() {
+    fn form(&self, sink: &dyn Sink) -> Form {
+        self.case.form.unwrap_or_else(|| match sink.needs() {
             Needs::Bytes => Form::Bytes,
             Needs::Document => Form::Document,
             Needs::Columns(_) => Form::Columns,
-        }
+        })
     }
 
     fn batch(&self, sink: &dyn Sink, partition: &TopicPartition, offsets: Range<Offset>) -> Batch {
         let records = match &self.case.records {
             Some(records) => records(partition, offsets),
-            None => records_with(Self::form(sink), partition, offsets, |_| false),
+            None => records_with(self.form(sink), partition, offsets, |_| false),
         };
         Batch::new(partition.clone(), records)
     }
@@ -319,7 +333,7 @@ impl Suite<'_> {
     /// Tombstones may fail the task (an error that names the offset), be rejected, filtered or written.
     async fn nulls_are_accounted_for(&self) {
         let (sink, a) = (self.sink(), self.partition("null", 0));
-        let form = Self::form(&*sink);
+        let form = self.form(&*sink);
         if form == Form::Columns {
             return;
         }

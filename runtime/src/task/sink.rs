@@ -297,7 +297,9 @@ impl Running {
             self.force = true;
         }
         let budget = &self.task.budget;
-        if budget.used_bytes() * 100 <= budget.total_bytes() * PRESSURE_PERCENT {
+        let short = budget.used_bytes() * 100 > budget.total_bytes() * PRESSURE_PERCENT;
+        // A publish that is under way frees memory by itself; only open files that wait for more records do not.
+        if !short || self.publishing.is_some() {
             self.pressed = 0;
             return;
         }

@@ -1,5 +1,5 @@
 use connector_core::testing::{self, SinkCase};
-use connector_core::{Offset, TopicPartition};
+use connector_core::{Form, Offset, TopicPartition};
 use object_store::ObjectStore;
 
 use crate::all;
@@ -12,13 +12,16 @@ async fn positions(store: &dyn ObjectStore) -> Vec<(TopicPartition, Offset)> {
 }
 
 async fn conforms(name: &'static str, keys: &[(&str, &str)]) {
+    testing::sink::run_both(&case(name, keys)).await;
+}
+
+fn case(name: &'static str, keys: &[(&str, &str)]) -> SinkCase {
     let url = format!("memory://{name}");
     let mut config = testing::config(&[("s3.bucket.name", "b"), ("store.url", &url)]);
     config.extend(testing::config(keys));
-    let case = SinkCase::new(sink_s3::component(), config, move || async move {
+    SinkCase::new(sink_s3::component(), config, move || async move {
         positions(&*sink_s3::memory_store(name, "b")).await
-    });
-    testing::sink::run_both(&case).await;
+    })
 }
 
 #[tokio::test]
@@ -39,7 +42,7 @@ async fn bytes_with_a_schedule_conform() {
         ("rotate.schedule.interval.ms", "60000"),
         ("timezone", "UTC"),
     ];
-    conforms("conformance-bytes", &keys).await;
+    testing::sink::run_both(&case("conformance-bytes", &keys).form(Form::Bytes)).await;
 }
 
 #[tokio::test]
