@@ -77,7 +77,10 @@ impl JsonSchemaConverter {
         }
         let json: Value = serde_json::from_str(text).map_err(|_| "the schema is nested too deeply")?;
         let schema = Arc::new(Schema::parse(&json)?);
-        if cache.len() < self.cache_size {
+        if cache.len() >= self.cache_size {
+            cache.clear();
+        }
+        if self.cache_size > 0 {
             cache.insert(text.to_owned(), schema.clone());
         }
         Ok(schema)
