@@ -23,6 +23,8 @@ use crate::kafka::group::Membership;
 
 /// Memory in use beyond which a task publishes what it has, though no range is full; in percent of the budget.
 const PRESSURE_PERCENT: usize = 85;
+/// A task reads on beside a publish until it holds one part in so many of the budget.
+const AHEAD_SHARE: usize = 8;
 /// How often the clock and the memory are looked at.
 const TICK: Duration = Duration::from_millis(250);
 /// How often, and after which pause, a commit is repeated that a rebalance got in the way of.
@@ -109,12 +111,22 @@ impl Running {
                     self.consumer.subscribe(&topics)?;
                 },
                 // Last: there may always be one, and nothing above may wait for ever.
-                fetched = self.consumer.batches.recv() => match fetched {
+                fetched = self.consumer.batches.recv(), if self.has_room() => match fetched {
                     Some(fetched) => self.take(fetched).await?,
                     None => return Err(ConnectError::internal("consumer", "the consumer's thread ended")),
                 },
             }
         }
+    }
+
+    /// A task that reads faster than it publishes waits: memory that is not touched is not paid for twice.
+    fn has_room(&self) -> bool {
+        self.publishing.is_none() || self.held_bytes() * AHEAD_SHARE <= self.task.budget.total_bytes()
+    }
+
+    /// Memory of records that are not published, in bytes.
+    fn held_bytes(&self) -> usize {
+        self.ledgers.values().map(Ledger::held_kib).sum::<usize>() * 1024
     }
 
     async fn membership(&mut self, event: Membership) -> Result<()> {
@@ -305,8 +317,7 @@ impl Running {
         }
         // Whoever holds much goes first; if that does not help within a second, everybody does.
         self.pressed += 1;
-        let held_bytes = self.ledgers.values().map(Ledger::held_kib).sum::<usize>() * 1024;
-        let much = held_bytes * 8 > budget.total_bytes();
+        let much = self.held_bytes() * 8 > budget.total_bytes();
         if (much || self.pressed > 4) && self.ledgers.values().any(Ledger::is_open) {
             self.force = true;
         }
