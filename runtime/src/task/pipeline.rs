@@ -10,7 +10,7 @@ use connector_core::{
     Transformed,
 };
 
-use crate::convert::Converter;
+use crate::convert::{Converter, columns};
 
 /// Where a value stands between two stages.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -92,16 +92,9 @@ impl Pipeline {
                     Step::Transform { name, transform } => {
                         let topic = run.topic.clone().unwrap_or_else(|| partition.topic.clone());
                         let meta = Meta { partition: TopicPartition::new(topic, partition.partition) };
-                        let records = if needs_columns(transform.as_ref()) && is_document(&run.records) {
-                            let decoded = self
-                                .converter
-                                .decode(as_bytes(run.records)?, VALUE, &transform.needs())
-                                .await?;
-                            reject(&mut done, &input, decoded.rejected);
-                            decoded.runs
-                        } else {
-                            vec![Run::new(run.records)]
-                        };
+                        let given = self.give_columns(run.records, &transform.needs()).await?;
+                        reject(&mut done, &input, given.rejected);
+                        let records = given.runs;
                         let mut all = connector_core::Transformed::default();
                         for part in records {
                             let before = part.records.clone();
@@ -133,6 +126,15 @@ impl Pipeline {
             self.encode_keys(keys.as_ref(), &mut done).await?;
         }
         Ok(done)
+    }
+
+    /// A source's values come as documents or typed by the source; a transform gets the fields that it declared.
+    async fn give_columns(&self, records: RecordBatch, needs: &Needs) -> Result<Transformed> {
+        let Needs::Columns(fields) = needs else { return Ok(Transformed::one(records)) };
+        match Envelope::of(&records)?.value_form() {
+            Form::Columns => columns::conform(records, VALUE, fields),
+            Form::Document | Form::Bytes => self.converter.decode(as_bytes(records)?, VALUE, needs).await,
+        }
     }
 
     async fn encode_keys(&self, keys: &dyn Converter, done: &mut Processed) -> Result<()> {
@@ -204,14 +206,6 @@ fn text_keys(records: RecordBatch) -> Result<RecordBatch> {
     }
 }
 
-fn needs_columns(transform: &dyn Transform) -> bool {
-    matches!(transform.needs(), Needs::Columns(_))
-}
-
-fn is_document(records: &RecordBatch) -> bool {
-    Envelope::of(records).is_ok_and(|e| e.value_form() == Form::Document)
-}
-
 /// A document's text as the bytes that a converter reads.
 fn as_bytes(records: RecordBatch) -> Result<RecordBatch> {
     let value = Envelope::of(&records)?.value();
@@ -236,4 +230,64 @@ fn reject(done: &mut Processed, input: &RecordBatch, rejected: Vec<Rejection>) {
         let offset = offsets.as_ref().filter(|o| rejection.row < o.len()).map(|o| o.value(rejection.row));
         (offset, rejection)
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Int32Array, StringArray, StructArray};
+    use arrow::datatypes::{Field, Fields};
+    use connector_core::envelope::EnvelopeBuilder;
+
+    use super::*;
+    use crate::convert;
+
+    /// Needs a wide number, and gives back what it got.
+    struct Wide;
+
+    fn wide() -> Fields {
+        vec![Field::new("ind", DataType::Int64, false)].into()
+    }
+
+    impl Transform for Wide {
+        fn needs(&self) -> Needs {
+            Needs::Columns(wide())
+        }
+
+        fn apply(&self, records: RecordBatch, _: &Meta) -> Result<Transformed> {
+            assert_eq!(Envelope::of(&records)?.value().data_type(), &DataType::Struct(wide()));
+            Ok(Transformed::one(records))
+        }
+    }
+
+    async fn texts(form: Form, value: arrow::array::ArrayRef) -> Vec<String> {
+        let class = |class: &str| {
+            let config = [("schemas.enable".to_owned(), "false".to_owned())].into();
+            convert::converter(class, &config, false).unwrap()
+        };
+        let pipeline = Pipeline::to_kafka(
+            class("StringConverter"),
+            class("JsonConverter"),
+            vec![("wide".to_owned(), Arc::new(Wide))],
+        );
+        let records = EnvelopeBuilder::new().value(form, value).build().unwrap();
+        let done = pipeline.process(Run::to_topic("t", records), &TopicPartition::new("t", 0)).await.unwrap();
+        assert!(done.rejected.is_empty());
+        let text = |run: &Run| {
+            let values = Envelope::of(&run.records).unwrap().value().as_binary::<i32>().clone();
+            values.iter().flatten().map(|v| String::from_utf8(v.to_vec()).unwrap()).collect::<Vec<_>>()
+        };
+        done.runs.iter().flat_map(text).collect()
+    }
+
+    #[tokio::test]
+    async fn a_transform_of_a_source_gets_the_columns_that_it_declared_from_typed_rows_and_from_documents() {
+        let narrow: Fields =
+            vec![Field::new("ind", DataType::Int32, true), Field::new("more", DataType::Utf8, true)].into();
+        let columns: Vec<arrow::array::ArrayRef> =
+            vec![Arc::new(Int32Array::from(vec![7])), Arc::new(StringArray::from(vec!["x"]))];
+        let rows = StructArray::new(narrow, columns, None);
+        assert_eq!(texts(Form::Columns, Arc::new(rows)).await, [r#"{"ind":7}"#]);
+        let documents = StringArray::from(vec![r#"{"more":"x","ind":8}"#]);
+        assert_eq!(texts(Form::Document, Arc::new(documents)).await, [r#"{"ind":8}"#]);
+    }
 }
