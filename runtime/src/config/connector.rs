@@ -18,7 +18,7 @@ use super::node::Place;
 use super::placeholder::Providers;
 use super::settings::{SecretSet, Settings, owner};
 use super::transform::{self, TransformUse};
-use super::worker::{WorkerConfig, listed};
+use super::worker::{WorkerConfig, java_only, listed};
 use crate::plugin::registry::Registry;
 
 /// A connector, checked: its task can be made.
@@ -243,6 +243,7 @@ pub(super) fn read(
     let transforms = transform::read(&mut checker, &mut settings, report);
     let mut converter = |side| converter::at_connector(side, &mut settings, worker, !is_sink, report);
     let (key_converter, value_converter) = (converter(Side::Key), converter(Side::Value));
+    java_only(&["producer.override.", "consumer.override.", "admin.override."], &mut settings, report);
     framework::check(is_sink, &mut settings, report);
     checker.unknown(&settings, source.is_some() && !is_sink, report);
     let unusable = |end: &Option<(Component, Option<Value>)>| matches!(end, Some((_, None)));

@@ -15,6 +15,7 @@ use super::flatten::{Flat, flatten};
 use super::node::{Content, Entry, Node, Place};
 use super::placeholder::{Env, Providers};
 use super::settings::{SecretSet, Settings};
+use crate::kafka::client::JAVA_ONLY;
 
 /// Connect's worker keys.
 #[derive(Clone, Deserialize, JsonSchema)]
@@ -296,6 +297,7 @@ pub(super) fn read<'a>(
     let key_converter = converter::at_worker(Side::Key, &mut settings, report);
     let value_converter = converter::at_worker(Side::Value, &mut settings, report);
     settings.know_all("config.providers", report);
+    java_only(&["", "producer.", "consumer.", "admin."], &mut settings, report);
     let client = client_keys(&mut settings, report);
     let lenient = sections.iter().all(|s| s.lenient);
     unknown(&mut settings, lenient, typed.as_ref().and_then(|w| w.unknown_keys), report);
@@ -312,6 +314,13 @@ pub(super) fn read<'a>(
         WorkerConfig { plugins, client, key_converter, value_converter, secrets, ..worker }
     });
     (config, providers)
+}
+
+/// Lists the keys below `prefixes` that only Java's clients have.
+pub(super) fn java_only(prefixes: &[&str], settings: &mut Settings, report: &mut Report) {
+    for prefix in prefixes {
+        JAVA_ONLY.iter().for_each(|key| settings.inert(&format!("{prefix}{key}"), report));
+    }
 }
 
 fn client_keys(settings: &mut Settings, report: &mut Report) -> ConfigMap {

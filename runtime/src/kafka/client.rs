@@ -99,11 +99,10 @@ impl ClientContext for Context {
 impl ConsumerContext for Context {}
 
 /// What one client is made from.
+#[derive(Clone)]
 pub struct ClientSettings {
     pub config: ClientConfig,
     pub context: Context,
-    /// Keys that were accepted and have no effect.
-    pub ignored: Vec<String>,
 }
 
 /// The worker's client keys, its `consumer.` / `producer.` / `admin.` keys, then the connector's `….override.` keys.
@@ -125,11 +124,12 @@ pub fn settings(
     map.entry("bootstrap.servers".to_owned()).or_insert(bootstrap);
     let signer = auth::translate(&mut map, handle)?;
     let ignored = translate(&mut map, role)?;
+    tracing::debug!(?role, ?ignored, "client keys without a counterpart in librdkafka");
     let mut config = ClientConfig::new();
     for (key, value) in &map {
         config.set(key, value);
     }
-    Ok(ClientSettings { config, context: Context { signer }, ignored })
+    Ok(ClientSettings { config, context: Context { signer } })
 }
 
 /// Java's key names and values to librdkafka's; returns what has no effect.

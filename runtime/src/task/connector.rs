@@ -208,15 +208,10 @@ impl Worker {
                     &connector.secrets,
                 ),
             };
-            let producer_settings = client::ClientSettings {
-                config: settings.config.clone(),
-                context: settings.context.clone(),
-                ignored: Vec::new(),
-            };
             let (worker, connector, plugin) = (self.clone(), connector.clone(), plugin.clone());
+            let settings = settings.clone();
             tasks.push(tokio::spawn(async move {
-                let outcome =
-                    worker.source_task(&connector, &plugin, status.clone(), config, producer_settings).await;
+                let outcome = worker.source_task(&connector, &plugin, status.clone(), config, settings).await;
                 worker.ended(&connector, &status, outcome);
             }));
         }

@@ -1,7 +1,7 @@
 //! A source task: source → transforms → converter → Kafka, and back: acknowledgement → stored position → source.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -131,7 +131,7 @@ impl SourceTask {
             polling: None,
             in_flight: VecDeque::new(),
             done: Arc::new(Notify::new()),
-            numbers: AtomicI64::new(0),
+            numbers: 0,
             task: self,
         };
         let outcome = running.pump().await;
@@ -171,7 +171,7 @@ struct Running {
     in_flight: VecDeque<InFlight>,
     done: Arc<Notify>,
     /// Numbers records, so that a row is known after transforms.
-    numbers: AtomicI64,
+    numbers: Offset,
 }
 
 impl Running {
@@ -217,7 +217,8 @@ impl Running {
         let wants_acks = self.task.source.wants_acks();
         let unknown =
             Ack { destination: "".into(), partition: String::new(), offset: String::new(), error: None };
-        let base = self.numbers.fetch_add(i64::try_from(total).unwrap_or(0), Ordering::Relaxed);
+        let base = self.numbers;
+        self.numbers += i64::try_from(total).unwrap_or(0);
         let sent = Arc::new(Sent {
             // One more than the rows, so that it is not done before all are sent.
             left: AtomicUsize::new(1),

@@ -153,3 +153,13 @@ fn connectors_alone_are_checked_with_a_warning_that_they_have_no_kafka() {
       hint: add a file with `worker: {bootstrap.servers: …}` before running
     "#);
 }
+
+#[test]
+fn client_keys_that_only_java_has_are_accepted_and_listed() {
+    let worker =
+        "worker:\n  bootstrap.servers: a:1\n  ssl.protocol: TLSv1.3\n  consumer.max.poll.records: 500\n";
+    let deployment = right(&[("w.yaml", worker)]);
+    assert!(!deployment.worker.client.contains_key("ssl.protocol"));
+    let told = text(&deployment.diagnostics);
+    assert!(told.contains("needs no action here: `consumer.max.poll.records`, `ssl.protocol`"), "{told}");
+}
