@@ -107,6 +107,8 @@ fn plugins_import_connector_core_and_no_other_part_of_the_workspace() {
     assert!(tree.plugins().count() >= 7, "the plugins were not found");
     for plugin in tree.plugins() {
         let ours: Vec<_> = plugin.direct.iter().filter(|name| tree.is_member(name)).collect();
+        // connector-aws is no plugin: it is what those that talk to AWS have in common.
+        let ours: Vec<_> = ours.into_iter().filter(|name| *name != "connector-aws").collect();
         assert_eq!(ours, ["connector-core"], "{} imports other parts of the workspace", plugin.name);
         let linked = tree.linked(plugin);
         for forbidden in ["rdkafka", "rdkafka-sys", "connector-runtime"] {

@@ -106,7 +106,7 @@ impl TopicDirectory for NoTopics {
 fn create(config: &ConfigMap) -> Arc<dyn Source> {
     let component = source_rds::component();
     let config = component.check(config).unwrap();
-    component.create_source(&config, &TaskInfo { connector: "test".into(), task: 0 }).unwrap()
+    component.create_source(&config, &TaskInfo { connector: "test".into(), ..TaskInfo::default() }).unwrap()
 }
 
 async fn open(

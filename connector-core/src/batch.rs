@@ -29,6 +29,23 @@ impl fmt::Display for TopicPartition {
     }
 }
 
+/// A partition that a sink is to write, and which topic of that name it belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assignment {
+    #[serde(flatten)]
+    pub partition: TopicPartition,
+    /// Kafka's id of the topic: another one after the topic was deleted and made again, so that offsets of the old one
+    /// mean nothing. Empty when the cluster has none, and in a direct pipeline.
+    #[serde(default)]
+    pub topic_id: Arc<str>,
+}
+
+impl From<TopicPartition> for Assignment {
+    fn from(partition: TopicPartition) -> Self {
+        Self { partition, topic_id: "".into() }
+    }
+}
+
 /// A share of the process-wide memory budget, in KiB, given back when dropped.
 #[derive(Debug, Default)]
 pub struct MemoryPermit(Option<OwnedSemaphorePermit>);

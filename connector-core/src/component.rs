@@ -36,6 +36,9 @@ impl fmt::Display for Kind {
 pub struct TaskInfo {
     pub connector: String,
     pub task: usize,
+    /// The connector has a source and a sink of its own, so there is no Kafka in between: a source needs no topic.
+    #[serde(default)]
+    pub direct: bool,
 }
 
 /// What an author writes beside a [`Source`], [`Transform`] or [`Sink`].

@@ -10,6 +10,7 @@ pub mod config;
 pub mod envelope;
 pub mod error;
 pub mod json;
+pub mod metric;
 pub mod sink;
 pub mod source;
 pub mod testing;
@@ -17,12 +18,13 @@ pub mod transform;
 
 pub use arrow;
 pub use async_trait::async_trait;
-pub use batch::{Batch, MemoryPermit, Offset, TopicPartition};
+pub use batch::{Assignment, Batch, MemoryPermit, Offset, TopicPartition};
 pub use component::{Component, Kind, Plugin, TaskInfo};
 pub use config::{ConfigMap, ConfigProblem, Secret};
 pub use envelope::{Envelope, Form, Needs};
 pub use error::{ConnectError, Domain, Rejection, Result, Retry, Stage};
-pub use sink::{Committable, CutSchedule, Delivery, FlushRange, Resume, Sink, Written};
+pub use metric::{Metric, MetricKind};
+pub use sink::{Committable, CutSchedule, Delivery, FlushRange, RangeCounts, Resume, Sink, Written};
 pub use source::{
     Ack, Acks, PollBudget, Position, Source, SourceBatch, SourceContext, SourceOffset, TaskConfig,
     TopicDirectory,

@@ -3,13 +3,15 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::batch::{Batch, Offset, TopicPartition};
+use crate::batch::{Assignment, Batch, Offset, TopicPartition};
 use crate::envelope::Needs;
 use crate::error::{Rejection, Result};
+use crate::metric::Metric;
 
 /// What a sink promises; shown to the user by `sidestream describe`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +31,25 @@ pub struct FlushRange {
     pub partition: TopicPartition,
     pub start: Offset,
     pub end: Offset,
+    /// For proofs of delivery; no part of what the range means.
+    #[serde(default)]
+    pub counts: RangeCounts,
+}
+
+impl FlushRange {
+    pub fn new(partition: TopicPartition, offsets: Range<Offset>) -> Self {
+        Self { partition, start: offsets.start, end: offsets.end, counts: RangeCounts::default() }
+    }
+}
+
+/// What became of the records of a range: end − start is their sum, unless the topic has gaps (compaction, markers of
+/// transactions).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RangeCounts {
+    pub delivered: u64,
+    /// Dropped on purpose, by a transform or the sink.
+    pub filtered: u64,
+    pub rejected: u64,
 }
 
 /// Where to go on reading; wins over the consumer group's offset. Partitions that are not named keep the group's.
@@ -98,8 +119,13 @@ pub trait Sink: Send + Sync + 'static {
         None
     }
 
+    /// What this instance counts and measures beside the host's own figures.
+    fn metrics(&self) -> Vec<Metric> {
+        Vec::new()
+    }
+
     /// Partitions were added; may do I/O. Nothing of them is written before this returns.
-    async fn open(&self, partitions: &[TopicPartition]) -> Result<Resume>;
+    async fn open(&self, partitions: &[Assignment]) -> Result<Resume>;
 
     /// Takes records; may buffer. Offsets ascend within a partition.
     async fn write(&self, batch: Batch) -> Result<Written>;

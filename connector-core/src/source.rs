@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::error::Result;
+use crate::error::{ConnectError, Result};
+use crate::metric::Metric;
 use crate::transform::Run;
 
 /// What one task is to do: a JSON object that [`Source::plan`] made for [`Source::open`].
@@ -32,7 +33,16 @@ pub struct SourceOffset {
 #[derive(Debug)]
 pub struct SourceBatch {
     pub runs: Vec<Run>,
+    /// What could not be read as a record; one error each, which names its place (object and line). `errors.tolerance`
+    /// decides whether the rest goes on.
+    pub rejected: Vec<ConnectError>,
     pub offset: SourceOffset,
+}
+
+impl SourceBatch {
+    pub fn new(runs: Vec<Run>, offset: SourceOffset) -> Self {
+        Self { runs, rejected: Vec::new(), offset }
+    }
 }
 
 /// How much one [`Source::poll`] may return.
@@ -112,6 +122,16 @@ pub trait Source: Send + Sync + 'static {
 
     /// The task stops; batches that were not committed will be read again.
     async fn close(&self) -> Result<()>;
+
+    /// Whether `poll` answers `None` one day, as this instance is configured: what a bounded run needs.
+    fn bounded(&self) -> bool {
+        false
+    }
+
+    /// What this instance counts and measures beside the host's own figures.
+    fn metrics(&self) -> Vec<Metric> {
+        Vec::new()
+    }
 
     /// Whether `commit` needs a row a record. Such a source answers for failed records itself; for any other a record
     /// that Kafka refuses fails the task.

@@ -41,9 +41,9 @@ async fn write(sink: &dyn Sink) -> Result<()> {
 
 /// All calls of a sink, in order, until one fails.
 async fn use_it(sink: &dyn Sink) -> Result<()> {
-    sink.open(&[topic()]).await?;
+    sink.open(&[topic().into()]).await?;
     write(sink).await?;
-    let staged = sink.flush(&[FlushRange { partition: topic(), start: 0, end: 5 }]).await?;
+    let staged = sink.flush(&[FlushRange::new(topic(), 0..5)]).await?;
     sink.commit(&staged).await?;
     sink.commit(&staged).await?;
     sink.close(&[topic()]).await

@@ -148,6 +148,8 @@ pub struct Component {
 pub type Create = unsafe extern "C" fn(component: *const Component, config: Str, task: Str, done: Done);
 /// A call with one JSON text.
 pub type Call = unsafe extern "C" fn(instance: *mut c_void, argument: Str, done: Done);
+/// A question without an argument.
+pub type Ask = unsafe extern "C" fn(instance: *mut c_void, done: Done);
 /// The instance is not used again.
 pub type DropInstance = unsafe extern "C" fn(instance: *mut c_void);
 
@@ -157,7 +159,7 @@ pub type DropInstance = unsafe extern "C" fn(instance: *mut c_void);
 pub struct SinkVtable {
     pub size: usize,
     pub create: Option<Create>,
-    /// Partitions → where to resume, a list of pairs.
+    /// [`crate::Assignment`]s → where to resume, a list of pairs.
     pub open: Option<Call>,
     /// Partition and its records → [`wire::WriteAnswer`].
     pub write:
@@ -171,6 +173,8 @@ pub struct SinkVtable {
     pub drop: Option<DropInstance>,
     /// The host has no more use for what was staged under this number.
     pub forget: Option<unsafe extern "C" fn(instance: *mut c_void, staged: u64)>,
+    /// Answers before it returns, from any thread: a list of [`crate::Metric`]s.
+    pub metrics: Option<Ask>,
 }
 
 /// Required: `create`, `open`, `poll`.
@@ -190,6 +194,8 @@ pub struct SourceVtable {
     pub drop: Option<DropInstance>,
     /// → a list of task configurations. Absent: one task with nothing to tell it.
     pub plan: Option<unsafe extern "C" fn(instance: *mut c_void, max_tasks: u64, done: Done)>,
+    /// Answers before it returns, from any thread: a list of [`crate::Metric`]s.
+    pub metrics: Option<Ask>,
 }
 
 /// Required: `create`, `apply`.

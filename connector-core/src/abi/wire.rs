@@ -29,6 +29,9 @@ pub struct Declared {
     /// Sources.
     #[serde(default)]
     pub wants_acks: bool,
+    /// Sources.
+    #[serde(default)]
+    pub bounded: bool,
 }
 
 /// A [`ConnectError`], its causes in the message.
@@ -93,6 +96,8 @@ pub struct OpenSource {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PollAnswer {
     pub runs: Vec<Destination>,
+    #[serde(default)]
+    pub rejected: Vec<Failure>,
     pub offset: SourceOffset,
 }
 

@@ -8,7 +8,7 @@ use arrow::array::{Array, RecordBatch};
 use futures::future::BoxFuture;
 
 use super::{check_configuration, ok, records_with, unique};
-use crate::batch::{Batch, Offset, TopicPartition};
+use crate::batch::{Assignment, Batch, Offset, TopicPartition};
 use crate::component::{Component, TaskInfo};
 use crate::config::ConfigMap;
 use crate::envelope::{Envelope, Form, Needs};
@@ -104,7 +104,7 @@ impl Suite<'_> {
 
     fn sink(&self) -> Arc<dyn Sink> {
         let SinkCase { component, config, .. } = self.case;
-        let task = TaskInfo { connector: "conformance".to_owned(), task: 0 };
+        let task = TaskInfo { connector: "conformance".to_owned(), ..TaskInfo::default() };
         let made = component.check(config).and_then(|config| component.create_sink(&config, &task));
         made.unwrap_or_else(|problems| panic!("conformance: creating the sink failed: {problems:?}"))
     }
@@ -153,7 +153,8 @@ impl Suite<'_> {
         partitions: &[&TopicPartition],
     ) -> BTreeMap<TopicPartition, Offset> {
         let partitions: Vec<_> = partitions.iter().map(|&p| p.clone()).collect();
-        let resume = ok(sink.open(&partitions).await, format_args!("opening {partitions:?}"));
+        let assigned: Vec<_> = partitions.iter().cloned().map(Assignment::from).collect();
+        let resume = ok(sink.open(&assigned).await, format_args!("opening {partitions:?}"));
         for partition in resume.keys() {
             assert!(
                 partitions.contains(partition),
@@ -368,10 +369,5 @@ impl Suite<'_> {
 }
 
 fn flush_ranges(ranges: &[(&TopicPartition, Range<Offset>)]) -> Vec<FlushRange> {
-    let range = |(partition, offsets): &(&TopicPartition, Range<Offset>)| FlushRange {
-        partition: (*partition).clone(),
-        start: offsets.start,
-        end: offsets.end,
-    };
-    ranges.iter().map(range).collect()
+    ranges.iter().map(|(partition, offsets)| FlushRange::new((*partition).clone(), offsets.clone())).collect()
 }

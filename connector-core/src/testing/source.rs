@@ -105,7 +105,7 @@ async fn plan(case: &SourceCase) -> TaskConfig {
 }
 
 fn create(case: &SourceCase) -> Arc<dyn Source> {
-    let task = TaskInfo { connector: "conformance".to_owned(), task: 0 };
+    let task = TaskInfo { connector: "conformance".to_owned(), ..TaskInfo::default() };
     let made = case.component.check(&case.config).and_then(|c| case.component.create_source(&c, &task));
     made.unwrap_or_else(|problems| panic!("conformance: creating the source failed: {problems:?}"))
 }

@@ -72,7 +72,7 @@ pub fn run(case: &TransformCase) {
 
 impl TransformCase {
     fn transform(&self) -> Arc<dyn Transform> {
-        let task = TaskInfo { connector: "conformance".to_owned(), task: 0 };
+        let task = TaskInfo { connector: "conformance".to_owned(), ..TaskInfo::default() };
         let made =
             self.component.check(&self.config).and_then(|c| self.component.create_transform(&c, &task));
         made.unwrap_or_else(|problems| panic!("conformance: creating the transform failed: {problems:?}"))

@@ -128,7 +128,7 @@ impl Worker {
         status: Arc<TaskStatus>,
         mut topics: watch::Receiver<Vec<String>>,
     ) -> Result<()> {
-        let info = TaskInfo { connector: connector.name.clone(), task: status.task };
+        let info = TaskInfo { connector: connector.name.clone(), task: status.task, direct: false };
         let sink = plugin.component.create_sink(&plugin.config, &info).map_err(wrong_config)?;
         let (_, value) = converters(connector)?;
         let pipeline = Pipeline::to_sink(value, transforms(connector, &info)?, &sink.needs());
@@ -183,7 +183,10 @@ impl Worker {
     ) -> Result<()> {
         let planner = plugin
             .component
-            .create_source(&plugin.config, &TaskInfo { connector: connector.name.clone(), task: 0 })
+            .create_source(
+                &plugin.config,
+                &TaskInfo { connector: connector.name.clone(), task: 0, direct: false },
+            )
             .map_err(wrong_config)?;
         let plan = retry::with_backoff(first, &self.stop, || planner.plan(connector.tasks_max)).await;
         let plan = match plan {
@@ -227,7 +230,7 @@ impl Worker {
         task: TaskConfig,
         mut settings: client::ClientSettings,
     ) -> Result<()> {
-        let info = TaskInfo { connector: connector.name.clone(), task: status.task };
+        let info = TaskInfo { connector: connector.name.clone(), task: status.task, direct: false };
         let source: Arc<dyn Source> =
             plugin.component.create_source(&plugin.config, &info).map_err(wrong_config)?;
         let (key, value) = converters(connector)?;

@@ -79,7 +79,7 @@ impl Ledger {
         let end = if force && !self.written.is_empty() { self.read_end } else { self.cut };
         let end = end.filter(|&end| end > start)?;
         self.publishing = Some(end);
-        Some(FlushRange { partition: self.partition.clone(), start, end })
+        Some(FlushRange::new(self.partition.clone(), start..end))
     }
 
     /// The range is published and committed; the number of records that were delivered with it.

@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arrow::array::Int64Array;
 use connector_core::{
-    Batch, ConnectError, Envelope, FlushRange, Rejection, Result, Run, Sink, Stage, TopicPartition,
+    Assignment, Batch, ConnectError, Envelope, FlushRange, Rejection, Result, Run, Sink, Stage,
+    TopicPartition,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -137,7 +138,8 @@ impl Running {
                     self.task.status.set_lag(tp, 0);
                 }
                 let (status, stop) = (&self.task.status, &self.task.stop);
-                let resume = retry::with_backoff(status, stop, || self.task.sink.open(&partitions)).await?;
+                let assigned: Vec<_> = partitions.iter().cloned().map(Assignment::from).collect();
+                let resume = retry::with_backoff(status, stop, || self.task.sink.open(&assigned)).await?;
                 let at = partitions.iter().map(|tp| (tp.clone(), resume.get(tp).copied())).collect();
                 self.consumer.resume(at).await
             }

@@ -4,8 +4,8 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use connector_core::{
-    Batch, Committable, ConfigProblem, ConnectError, Delivery, Envelope, FlushRange, Needs, Plugin, Result,
-    Resume, Sink, TaskInfo, TopicPartition, Written, async_trait,
+    Assignment, Batch, Committable, ConfigProblem, ConnectError, Delivery, Envelope, FlushRange, Needs,
+    Plugin, Result, Resume, Sink, TaskInfo, TopicPartition, Written, async_trait,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -83,7 +83,7 @@ impl Sink for FileSink {
         Delivery::AtLeastOnce
     }
 
-    async fn open(&self, _: &[TopicPartition]) -> Result<Resume> {
+    async fn open(&self, _: &[Assignment]) -> Result<Resume> {
         let mut output = self.output.lock().await;
         if output.is_none() {
             *output = Some(match &self.config.file {

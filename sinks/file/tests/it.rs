@@ -23,7 +23,7 @@ fn sink(map: &ConfigMap) -> Arc<dyn Sink> {
 
 async fn append(sink: &dyn Sink, form: Form, values: ArrayRef) -> Option<i64> {
     let partition = TopicPartition::new("t", 0);
-    sink.open(std::slice::from_ref(&partition)).await.unwrap();
+    sink.open(&[partition.clone().into()]).await.unwrap();
     let offsets = Int64Array::from_iter_values(7..7 + values.len() as i64);
     let records = EnvelopeBuilder::new().offsets(offsets).value(form, values).build().unwrap();
     sink.write(Batch::new(partition, records)).await.unwrap().cut

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use chrono::Utc;
 use chrono_tz::Tz;
 use connector_core::{
-    Batch, Committable, ConfigProblem, ConnectError, CutSchedule, Delivery, FlushRange, Needs, Plugin,
-    Result, Resume, Sink, TaskInfo, TopicPartition, Written, async_trait,
+    Assignment, Batch, Committable, ConfigProblem, ConnectError, CutSchedule, Delivery, FlushRange, Needs,
+    Plugin, Result, Resume, Sink, TaskInfo, TopicPartition, Written, async_trait,
 };
 use tokio::sync::{OnceCell, Semaphore};
 
@@ -104,10 +104,10 @@ impl Sink for S3Sink {
         (every_ms > 0).then(|| schedule::cuts(every_ms, self.zone, Utc::now()))
     }
 
-    async fn open(&self, partitions: &[TopicPartition]) -> Result<Resume> {
+    async fn open(&self, partitions: &[Assignment]) -> Result<Resume> {
         self.store.get_or_try_init(|| Store::open(&self.config)).await?;
         let mut writers = self.writers();
-        for partition in partitions {
+        for Assignment { partition, .. } in partitions {
             writers.entry(partition.clone()).or_default();
         }
         Ok(Resume::new())

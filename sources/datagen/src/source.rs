@@ -99,6 +99,10 @@ impl Source for DatagenSource {
         Ok(())
     }
 
+    fn bounded(&self) -> bool {
+        self.config.rows != 0
+    }
+
     async fn poll(&self, budget: PollBudget) -> Result<Option<SourceBatch>> {
         let mut state = self.state.lock().await;
         let end = if self.config.rows == 0 { u64::MAX } else { self.config.rows };
@@ -168,7 +172,7 @@ impl DatagenSource {
             positions.push(Position { partition: partition(*table), offset });
         }
         state.token += 1;
-        Ok(SourceBatch { runs, offset: SourceOffset { token: state.token, positions } })
+        Ok(SourceBatch::new(runs, SourceOffset { token: state.token, positions }))
     }
 
     fn run(&self, table: Table, rows: StructArray) -> Result<Run> {

@@ -164,15 +164,17 @@ impl FileSource {
         state.batches += 1;
         let offset = Map::from_iter([("position".to_owned(), state.position.into())]);
         let position = Position { partition: self.partition(), offset };
-        Ok(SourceBatch {
-            runs: vec![Run::to_topic(Arc::clone(&self.config.topic), records)],
-            offset: SourceOffset { token: state.batches, positions: vec![position] },
-        })
+        let runs = vec![Run::to_topic(Arc::clone(&self.config.topic), records)];
+        Ok(SourceBatch::new(runs, SourceOffset { token: state.batches, positions: vec![position] }))
     }
 }
 
 #[async_trait]
 impl Source for FileSource {
+    fn bounded(&self) -> bool {
+        self.config.stop_at_end
+    }
+
     /// One task: a file is read in order.
     async fn plan(&self, _: usize) -> Result<Vec<TaskConfig>> {
         Ok(vec![TaskConfig::new()])

@@ -279,10 +279,8 @@ impl State {
         }
         let records = envelope.value(Form::Columns, Arc::new(rows)).build()?;
         self.token += 1;
-        Ok(SourceBatch {
-            runs: vec![Run::to_topic(Arc::clone(&table.topic), records)],
-            offset: SourceOffset { token: self.token, positions },
-        })
+        let runs = vec![Run::to_topic(Arc::clone(&table.topic), records)];
+        Ok(SourceBatch::new(runs, SourceOffset { token: self.token, positions }))
     }
 }
 

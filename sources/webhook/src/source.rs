@@ -133,7 +133,7 @@ impl Source for WebhookSource {
         flight.last_token += 1;
         let token = flight.last_token;
         flight.batches.push_back((token, in_flight));
-        Ok(Some(SourceBatch { runs, offset: SourceOffset { token, positions: Vec::new() } }))
+        Ok(Some(SourceBatch::new(runs, SourceOffset { token, positions: Vec::new() })))
     }
 
     async fn commit(&self, offset: &SourceOffset, acks: &Acks) -> Result<()> {

@@ -103,6 +103,13 @@ impl<T: ?Sized + Send + Sync + 'static> Actor<T> {
         self.enqueue(lane, job);
     }
 
+    /// Answers at once, whatever the lanes do; for what only looks.
+    pub(super) fn ask(&self, done: Done, look: impl FnOnce(&T) -> Answer) {
+        super::answer_now(done, || {
+            if self.poisoned.load(Ordering::Acquire) { Answer::poisoned() } else { look(&self.object) }
+        });
+    }
+
     /// Drops whatever runs or waits, then queues the call.
     pub(super) fn interrupt<F>(&self, done: Done, work: impl FnOnce(Arc<T>) -> F + Send + 'static)
     where

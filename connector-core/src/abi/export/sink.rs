@@ -9,7 +9,7 @@ use super::super::{Batch, Component, Done, SinkVtable, Str, wire};
 use super::actor::{Actor, Lane};
 use super::answer::Answer;
 use super::{argument, create as create_instance, open_batch, records, with_needs};
-use crate::batch::{Offset, TopicPartition};
+use crate::batch::{Assignment, Offset, TopicPartition};
 use crate::error::ConnectError;
 use crate::sink::{Committable, FlushRange, Sink};
 
@@ -23,6 +23,7 @@ pub(in crate::abi) static VTABLE: SinkVtable = SinkVtable {
     close: Some(close),
     drop: Some(drop_instance),
     forget: Some(forget),
+    metrics: Some(metrics),
 };
 
 struct Instance {
@@ -72,7 +73,7 @@ unsafe extern "C" fn create(component: *const Component, config: Str, task: Str,
 }
 
 unsafe extern "C" fn open(sink: *mut c_void, partitions: Str, done: Done) {
-    let partitions = argument::<Vec<TopicPartition>>(partitions);
+    let partitions = argument::<Vec<Assignment>>(partitions);
     unsafe { instance(sink) }.actor.call(Lane::Data, done, |sink| async move {
         let resume: Vec<(TopicPartition, Offset)> = sink.open(&partitions?).await?.into_iter().collect();
         Ok(Answer::done().value(&resume))
@@ -120,6 +121,10 @@ unsafe extern "C" fn close(sink: *mut c_void, revoked: Str, done: Done) {
 unsafe extern "C" fn forget(sink: *mut c_void, number: u64) {
     let staged = &unsafe { instance(sink) }.staged;
     super::quietly(|| drop(staged.forget(number)));
+}
+
+unsafe extern "C" fn metrics(sink: *mut c_void, done: Done) {
+    unsafe { instance(sink) }.actor.ask(done, |sink| Answer::done().value(&sink.metrics()));
 }
 
 unsafe extern "C" fn drop_instance(sink: *mut c_void) {

@@ -19,6 +19,7 @@ pub(in crate::abi) static VTABLE: SourceVtable = SourceVtable {
     close: Some(close),
     drop: Some(drop_instance),
     plan: Some(plan),
+    metrics: Some(metrics),
 };
 
 struct Instance {
@@ -33,7 +34,8 @@ unsafe fn instance<'a>(instance: *mut c_void) -> &'a Instance {
 unsafe extern "C" fn create(component: *const Component, config: Str, task: Str, done: Done) {
     let make = |exported: &'static super::Exported, config: &_, task: &_| {
         let source = exported.component.create_source(config, task)?;
-        let declared = wire::Declared { wants_acks: source.wants_acks(), ..wire::Declared::default() };
+        let (wants_acks, bounded) = (source.wants_acks(), source.bounded());
+        let declared = wire::Declared { wants_acks, bounded, ..wire::Declared::default() };
         let instance = Instance { actor: Actor::new(source, exported), host: exported.host };
         Ok(Answer::done().value(&declared).instance(instance))
     };
@@ -66,7 +68,11 @@ unsafe extern "C" fn poll(source: *mut c_void, max_records: u64, max_bytes: u64,
         let Some(batch) = source.poll(budget).await? else { return Ok(Answer::done()) };
         let batches = batch.runs.iter().map(|run| data::export(&run.records)).collect::<Result<_>>()?;
         let runs = batch.runs.iter().map(wire::Destination::from).collect();
-        let polled = wire::PollAnswer { runs, offset: batch.offset };
+        let polled = wire::PollAnswer {
+            runs,
+            rejected: batch.rejected.into_iter().map(Into::into).collect(),
+            offset: batch.offset,
+        };
         Ok(Answer::done().value(&polled).batches(batches))
     });
 }
@@ -85,6 +91,10 @@ unsafe extern "C" fn close(source: *mut c_void, done: Done) {
         source.close().await?;
         Ok(Answer::done())
     });
+}
+
+unsafe extern "C" fn metrics(source: *mut c_void, done: Done) {
+    unsafe { instance(source) }.actor.ask(done, |source| Answer::done().value(&source.metrics()));
 }
 
 unsafe extern "C" fn drop_instance(source: *mut c_void) {

@@ -8,11 +8,12 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
-use super::super::{Batch, Call, Done, DropInstance, Status, Str, data, wire};
+use super::super::{Ask, Batch, Call, Done, DropInstance, Status, Str, data, wire};
 use super::{About, tickets};
 use crate::config::ConfigProblem;
 use crate::envelope::Envelope;
 use crate::error::{ConnectError, Result};
+use crate::metric::Metric;
 use crate::transform::Run;
 
 static ABANDONED: AtomicU64 = AtomicU64::new(0);
@@ -109,6 +110,15 @@ impl Instance {
     ) -> Result<Reply> {
         let mut pending = self.begin(entry, call)?;
         pending.answer.try_recv().map_err(|_| self.misdeed(entry, "returned without an answer"))
+    }
+
+    /// What the instance counts; nothing when it has no such entry or has a fault.
+    pub(super) fn metrics(&self, ask: Option<Ask>) -> Vec<Metric> {
+        let Some(ask) = ask else { return Vec::new() };
+        self.call_now("metrics", |address, done| unsafe { ask(address, done) })
+            .and_then(|reply| self.accept("metrics", reply))
+            .and_then(|reply| self.value("metrics", &reply))
+            .unwrap_or_default()
     }
 
     /// Makes a call with one text and waits for its answer.

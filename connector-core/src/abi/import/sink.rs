@@ -8,11 +8,12 @@ use serde_json::Value;
 use super::super::{SinkVtable, Str, data, wire};
 use super::instance::{Instance, Reply};
 use super::{Origin, needs};
-use crate::batch::{Batch, Offset, TopicPartition};
+use crate::batch::{Assignment, Batch, Offset, TopicPartition};
 use crate::component::TaskInfo;
 use crate::config::ConfigProblem;
 use crate::envelope::Needs;
 use crate::error::{ConnectError, Result};
+use crate::metric::Metric;
 use crate::sink::{Committable, CutSchedule, Delivery, FlushRange, Resume, Sink, Written};
 
 struct Imported {
@@ -72,7 +73,11 @@ impl Sink for Imported {
         self.schedule
     }
 
-    async fn open(&self, partitions: &[TopicPartition]) -> Result<Resume> {
+    fn metrics(&self) -> Vec<Metric> {
+        self.instance.metrics(self.table.metrics)
+    }
+
+    async fn open(&self, partitions: &[Assignment]) -> Result<Resume> {
         let argument = wire::text(&partitions);
         let reply = self.instance.text_call("open", self.table.open, &argument).await?;
         let resume: Vec<(TopicPartition, Offset)> = self.instance.value("open", &reply)?;

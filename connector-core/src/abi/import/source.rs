@@ -12,12 +12,15 @@ use super::instance::{Instance, Pending};
 use crate::component::TaskInfo;
 use crate::config::ConfigProblem;
 use crate::error::Result;
+use crate::metric::Metric;
 use crate::source::{Acks, PollBudget, Source, SourceBatch, SourceContext, SourceOffset, TaskConfig};
 
 struct Imported {
     instance: Instance,
     table: SourceVtable,
     wants_acks: bool,
+    bounded: bool,
+    direct: bool,
     /// A poll whose future was dropped goes on in the plugin; the next poll takes its answer, so nothing is lost.
     polling: tokio::sync::Mutex<Option<Pending>>,
     directory: Mutex<Option<Directory>>,
@@ -36,11 +39,13 @@ pub(super) fn create(
     task: &TaskInfo,
 ) -> Result<Arc<dyn Source>, Vec<ConfigProblem>> {
     let (instance, declared, _) = origin.create(table.create, table.drop, config, task)?;
-    let wants_acks = declared.wants_acks;
+    let wire::Declared { wants_acks, bounded, .. } = declared;
     Ok(Arc::new(Imported {
         instance,
         table,
         wants_acks,
+        bounded,
+        direct: task.direct,
         polling: Default::default(),
         directory: Mutex::default(),
     }))
@@ -77,14 +82,15 @@ impl Source for Imported {
         let reply = self.instance.wait(pending).await;
         *polling = None;
         let reply = reply?;
-        let Some(wire::PollAnswer { runs, offset }) = self.instance.value("poll", &reply)? else {
+        let Some(wire::PollAnswer { runs, rejected, offset }) = self.instance.value("poll", &reply)? else {
             return Ok(None);
         };
         let runs = self.instance.runs("poll", runs, reply.batches)?;
-        if runs.iter().any(|run| run.topic.is_none()) {
+        if !self.direct && runs.iter().any(|run| run.topic.is_none()) {
             return Err(self.instance.misdeed("poll", "answered a run without a topic"));
         }
-        Ok(Some(SourceBatch { runs, offset }))
+        let rejected = rejected.into_iter().map(Into::into).collect();
+        Ok(Some(SourceBatch { runs, rejected, offset }))
     }
 
     async fn commit(&self, offset: &SourceOffset, acks: &Acks) -> Result<()> {
@@ -108,5 +114,13 @@ impl Source for Imported {
 
     fn wants_acks(&self) -> bool {
         self.wants_acks
+    }
+
+    fn bounded(&self) -> bool {
+        self.bounded
+    }
+
+    fn metrics(&self) -> Vec<Metric> {
+        self.instance.metrics(self.table.metrics)
     }
 }

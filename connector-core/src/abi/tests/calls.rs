@@ -15,8 +15,8 @@ use super::super::{
 };
 use crate::envelope::Form;
 use crate::{
-    Batch, Committable, Component, ConfigProblem, ConnectError, Delivery, Domain, FlushRange, Needs, Plugin,
-    Result, Resume, Retry, Sink, TaskInfo, TopicPartition, Written,
+    Assignment, Batch, Committable, Component, ConfigProblem, ConnectError, Delivery, Domain, FlushRange,
+    Metric, Needs, Plugin, Result, Resume, Retry, Sink, TaskInfo, TopicPartition, Written,
 };
 
 #[derive(Deserialize, JsonSchema)]
@@ -52,7 +52,14 @@ impl Sink for Faulty {
         Delivery::StableRange
     }
 
-    async fn open(&self, _: &[TopicPartition]) -> Result<Resume> {
+    fn metrics(&self) -> Vec<Metric> {
+        if self.0 == "metrics" {
+            panic!("in metrics");
+        }
+        vec![Metric::gauge("faulty_depth", "How deep.", 3.5).label("shard", "s-1")]
+    }
+
+    async fn open(&self, _: &[Assignment]) -> Result<Resume> {
         let secret = "hunter2";
         match self.0.as_str() {
             "open" => panic!("in open"),
@@ -249,4 +256,12 @@ async fn optional_entries_may_be_absent() {
     let staged = faulty.flush(&[]).await.unwrap();
     faulty.commit(&staged).await.unwrap();
     faulty.close(&[]).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_an_instance_counts_crosses_the_boundary_and_its_panic_does_not() {
+    let component = import(|_, _| {}, 5000).unwrap();
+    let told = sink(&component, "").metrics();
+    assert_eq!(told, [Metric::gauge("faulty_depth", "How deep.", 3.5).label("shard", "s-1")]);
+    assert_eq!(sink(&component, "metrics").metrics(), []);
 }

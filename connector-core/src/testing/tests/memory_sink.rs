@@ -9,8 +9,8 @@ use serde::Deserialize;
 
 use crate::testing::{self, SinkCase};
 use crate::{
-    Batch, Committable, Component, ConfigProblem, ConnectError, Delivery, Envelope, FlushRange, Needs,
-    Offset, Plugin, Result, Resume, Sink, TaskInfo, TopicPartition, Written,
+    Assignment, Batch, Committable, Component, ConfigProblem, ConnectError, Delivery, Envelope, FlushRange,
+    Needs, Offset, Plugin, Result, Resume, Sink, TaskInfo, TopicPartition, Written,
 };
 
 /// What the outside holds, by the name of the store: objects keyed by partition and first offset, and stored offsets.
@@ -77,13 +77,13 @@ impl Sink for MemorySink {
         }
     }
 
-    async fn open(&self, partitions: &[TopicPartition]) -> Result<Resume> {
+    async fn open(&self, partitions: &[Assignment]) -> Result<Resume> {
         let stores = STORES.lock().unwrap();
         let stored = stores.get(&self.config.store).map(|s| s.offsets.clone()).unwrap_or_default();
         if self.config.delivery != Mode::Offsets {
             return Ok(Resume::new());
         }
-        Ok(stored.into_iter().filter(|(p, _)| partitions.contains(p)).collect())
+        Ok(stored.into_iter().filter(|(p, _)| partitions.iter().any(|a| a.partition == *p)).collect())
     }
 
     async fn write(&self, batch: Batch) -> Result<Written> {

@@ -78,7 +78,7 @@ impl Source for Counter {
         let offset = Map::from_iter([("next".to_owned(), json!(range.end))]);
         let positions = vec![Position { partition: partition(), offset }];
         let runs = vec![Run::to_topic("numbers", records)];
-        Ok(Some(SourceBatch { runs, offset: SourceOffset { token: range.end, positions } }))
+        Ok(Some(SourceBatch::new(runs, SourceOffset { token: range.end, positions })))
     }
 
     async fn commit(&self, offset: &SourceOffset, acks: &Acks) -> Result<()> {

@@ -38,7 +38,7 @@ async fn one_object(store: &dyn ObjectStore) -> Vec<u8> {
 #[tokio::test]
 async fn parts_leave_memory_while_the_file_grows() {
     let sink = small_parts("memory://large", &[("flush.size", "100000")]);
-    sink.open(&[partition(0)]).await.unwrap();
+    sink.open(&[partition(0).into()]).await.unwrap();
     let mut spilled = 0;
     for start in (0..500).step_by(50) {
         spilled += sink.write(records(start..start + 50)).await.unwrap().spilled_bytes;
@@ -60,7 +60,7 @@ async fn an_object_of_exactly_one_part_is_put_whole() {
         let values: Vec<String> = (0..count).map(|n| format!("\"{n:0>97}\"")).collect();
         let values: Vec<_> = values.iter().map(|v| Some(v.as_str())).collect();
         let sink = small_parts(&format!("memory://{name}"), &[("flush.size", &count.to_string())]);
-        sink.open(&[partition(0)]).await.unwrap();
+        sink.open(&[partition(0).into()]).await.unwrap();
         sink.write(crate::documents(0, &values)).await.unwrap();
         let staged = sink.flush(&[flush_range(0..count)]).await.unwrap();
         let spilled = sink.write(crate::documents(count, &values[..1])).await.unwrap().spilled_bytes;
@@ -75,7 +75,7 @@ async fn a_commit_can_be_repeated_and_an_existing_object_is_replaced() {
     let store = sink_s3::memory_store("large-again", "b");
     for _ in 0..2 {
         let sink = small_parts("memory://large-again", &[("flush.size", "100")]);
-        sink.open(&[partition(0)]).await.unwrap();
+        sink.open(&[partition(0).into()]).await.unwrap();
         sink.write(records(0..100)).await.unwrap();
         let first = sink.flush(&[flush_range(0..100)]).await.unwrap();
         let second = sink.flush(&[flush_range(0..100)]).await.unwrap();
@@ -93,7 +93,7 @@ async fn with_a_schedule_an_existing_large_object_is_looked_at_first() {
     let mut tags = Vec::new();
     for _ in 0..2 {
         let sink = small_parts("memory://large-look", &keys);
-        sink.open(&[partition(0)]).await.unwrap();
+        sink.open(&[partition(0).into()]).await.unwrap();
         sink.write(records(0..100)).await.unwrap();
         publish(&*sink, 0..100).await;
         let key =
@@ -107,7 +107,7 @@ async fn with_a_schedule_an_existing_large_object_is_looked_at_first() {
 async fn gzip_parts_make_one_stream() {
     let keys = [("flush.size", "3000"), ("s3.compression.type", "gzip"), ("s3.compression.level", "0")];
     let sink = small_parts("memory://large-gzip", &keys);
-    sink.open(&[partition(0)]).await.unwrap();
+    sink.open(&[partition(0).into()]).await.unwrap();
     for start in (0..3000).step_by(100) {
         sink.write(records(start..start + 100)).await.unwrap();
     }
@@ -124,7 +124,7 @@ async fn a_directory_takes_parts_and_keeps_none_of_an_aborted_upload() {
     let url = format!("file://{}", directory.path().display());
     let target = directory.path().join("b/topics/orders/partition=0");
     let sink = small_parts(&url, &[("flush.size", "200")]);
-    sink.open(&[partition(0)]).await.unwrap();
+    sink.open(&[partition(0).into()]).await.unwrap();
     sink.write(records(0..300)).await.unwrap();
     publish(&*sink, 0..200).await;
     let file = target.join("orders+0+0000000000.json");

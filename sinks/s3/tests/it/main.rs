@@ -54,7 +54,7 @@ pub async fn publish(sink: &dyn Sink, range: Range<Offset>) {
 }
 
 pub fn flush_range(range: Range<Offset>) -> FlushRange {
-    FlushRange { partition: partition(0), start: range.start, end: range.end }
+    FlushRange::new(partition(0), range)
 }
 
 /// Keys and bodies of a store.

@@ -27,7 +27,7 @@ async fn flush_size_makes_the_objects_and_the_cut() {
         (sink.delivery(), sink.needs(), sink.schedule()),
         (Delivery::StableRange, Needs::Document, None)
     );
-    sink.open(&[partition(0)]).await.unwrap();
+    sink.open(&[partition(0).into()]).await.unwrap();
     let written = sink.write(documents(40, &SIX[..5])).await.unwrap();
     assert_eq!(written.cut, Some(44));
     assert_eq!(objects("flush").await, []);
@@ -42,7 +42,7 @@ async fn flush_size_makes_the_objects_and_the_cut() {
 #[tokio::test]
 async fn flush_size_zero_acts_as_one() {
     let sink = sink("zero", &[("flush.size", "0")]);
-    sink.open(&[partition(0)]).await.unwrap();
+    sink.open(&[partition(0).into()]).await.unwrap();
     assert_eq!(sink.write(documents(0, &SIX)).await.unwrap().cut, Some(6));
     publish(&*sink, 0..6).await;
     assert_eq!(objects("zero").await.len(), 6);
@@ -51,7 +51,7 @@ async fn flush_size_zero_acts_as_one() {
 #[tokio::test]
 async fn a_forced_cut_closes_the_open_file() {
     let sink = sink("forced", &[("flush.size", "1000")]);
-    sink.open(&[partition(0)]).await.unwrap();
+    sink.open(&[partition(0).into()]).await.unwrap();
     assert_eq!(sink.write(documents(7, &SIX[..2])).await.unwrap().cut, None);
     publish(&*sink, 7..9).await;
     sink.write(documents(9, &SIX[2..3])).await.unwrap();
@@ -66,7 +66,7 @@ async fn a_forced_cut_closes_the_open_file() {
 #[tokio::test]
 async fn a_range_cannot_end_inside_of_a_file() {
     let sink = sink("inside", &[("flush.size", "1000")]);
-    sink.open(&[partition(0)]).await.unwrap();
+    sink.open(&[partition(0).into()]).await.unwrap();
     sink.write(documents(0, &SIX)).await.unwrap();
     let error = sink.flush(&[flush_range(0..3)]).await.unwrap_err();
     assert_eq!(error.code, "s3.not_a_cut");
@@ -82,7 +82,7 @@ async fn names_follow_the_configuration() {
         ("names-pad", ("filename.offset.zero.pad.width", "3"), "topics/orders/partition=0/orders+0+005.json"),
     ] {
         let sink = sink(name, &[("flush.size", "1"), (key, value)]);
-        sink.open(&[partition(0)]).await.unwrap();
+        sink.open(&[partition(0).into()]).await.unwrap();
         sink.write(documents(5, &SIX[..1])).await.unwrap();
         publish(&*sink, 5..6).await;
         assert_eq!(objects(name).await, pairs(&[(expected, "{\"n\":0}\n")]));
@@ -95,7 +95,7 @@ async fn gzip_compresses_and_names() {
         let name = format!("gzip{level}");
         let keys = [("flush.size", "3"), ("s3.compression.type", "gzip"), ("s3.compression.level", level)];
         let sink = sink(&name, &keys);
-        sink.open(&[partition(0)]).await.unwrap();
+        sink.open(&[partition(0).into()]).await.unwrap();
         sink.write(documents(0, &SIX[..3])).await.unwrap();
         publish(&*sink, 0..3).await;
         let objects = all(&*sink_s3::memory_store(&name, "b")).await;
@@ -111,7 +111,7 @@ async fn gzip_compresses_and_names() {
 async fn bytes_are_written_as_they_are() {
     let sink = sink("bytes", &[("flush.size", "3"), ("format.class", "bytearray")]);
     assert_eq!(sink.needs(), Needs::Document);
-    sink.open(&[partition(0)]).await.unwrap();
+    sink.open(&[partition(0).into()]).await.unwrap();
     sink.write(bytes(0, &[Some(b"\x00\xff"), Some(b""), Some(b"a\nb")])).await.unwrap();
     publish(&*sink, 0..3).await;
     let objects = all(&*sink_s3::memory_store("bytes", "b")).await;
@@ -128,7 +128,7 @@ async fn the_separator_and_the_extension_are_used_as_given() {
         ("s3.compression.type", "none"),
     ];
     let sink = sink("separator", &keys);
-    sink.open(&[partition(0)]).await.unwrap();
+    sink.open(&[partition(0).into()]).await.unwrap();
     sink.write(bytes(0, &[Some(b"a"), Some(b"b")])).await.unwrap();
     publish(&*sink, 0..2).await;
     let expected = [("topics/orders/partition=0/orders+0+0000000000txt", "a \r\nb \r\n")];
@@ -169,7 +169,7 @@ async fn typed_values_become_json() {
     ];
     for (name, form, values, expected) in cases {
         let sink = sink(name, &[("flush.size", "2")]);
-        sink.open(&[partition(0)]).await.unwrap();
+        sink.open(&[partition(0).into()]).await.unwrap();
         sink.write(batch(form, 0, values)).await.unwrap();
         publish(&*sink, 0..2).await;
         assert_eq!(objects(name).await[0].1, expected);
@@ -182,7 +182,7 @@ async fn an_existing_object_is_overwritten_s3g_160() {
     let key = Path::parse("topics/orders/partition=0/orders+0+0000000000.json").unwrap();
     store.put(&key, "old\n".into()).await.unwrap();
     let sink = sink("exists", &[("flush.size", "1")]);
-    sink.open(&[partition(0)]).await.unwrap();
+    sink.open(&[partition(0).into()]).await.unwrap();
     sink.write(documents(0, &SIX[..1])).await.unwrap();
     publish(&*sink, 0..1).await;
     assert_eq!(objects("exists").await[0].1, "{\"n\":0}\n");
@@ -205,7 +205,7 @@ async fn with_a_schedule_an_existing_object_is_kept_when_it_holds_the_records_s3
     ] {
         store.put(&key, existing.into()).await.unwrap();
         let before = store.head(&key).await.unwrap().e_tag;
-        sink.open(&[partition(0)]).await.unwrap();
+        sink.open(&[partition(0).into()]).await.unwrap();
         sink.write(documents(0, &SIX[..2])).await.unwrap();
         publish(&*sink, 0..2).await;
         assert_eq!(store.head(&key).await.unwrap().e_tag == before, kept);
@@ -220,7 +220,7 @@ async fn with_a_schedule_a_foreign_object_is_neither_overwritten_nor_taken_for_o
     let key = Path::parse("topics/orders/partition=0/orders+0+0000000000.json").unwrap();
     store.put(&key, "something else\n".into()).await.unwrap();
     let sink = sink("foreign", &SCHEDULE);
-    sink.open(&[partition(0)]).await.unwrap();
+    sink.open(&[partition(0).into()]).await.unwrap();
     sink.write(documents(0, &SIX[..2])).await.unwrap();
     let staged = sink.flush(&[flush_range(0..2)]).await.unwrap();
     let error = sink.commit(&staged).await.unwrap_err();
@@ -229,7 +229,7 @@ async fn with_a_schedule_a_foreign_object_is_neither_overwritten_nor_taken_for_o
     assert_eq!(objects("foreign").await[0].1, "something else\n");
     // S3G-162: without conditional writes it is overwritten.
     let sink = crate::sink("foreign", &[&SCHEDULE[..], &[("enable.conditional.writes", "false")]].concat());
-    sink.open(&[partition(0)]).await.unwrap();
+    sink.open(&[partition(0).into()]).await.unwrap();
     sink.write(documents(0, &SIX[..2])).await.unwrap();
     publish(&*sink, 0..2).await;
     assert_eq!(objects("foreign").await[0].1, "{\"n\":0}\n{\"n\":1}\n");
@@ -240,7 +240,7 @@ async fn a_directory_store_has_the_bucket_as_directory() {
     let directory = tempfile::tempdir().unwrap();
     let url = format!("file://{}", directory.path().display());
     let sink = sink("unused", &[("flush.size", "1"), ("store.url", &url)]);
-    sink.open(&[partition(0)]).await.unwrap();
+    sink.open(&[partition(0).into()]).await.unwrap();
     sink.write(documents(0, &SIX[..1])).await.unwrap();
     publish(&*sink, 0..1).await;
     let file = directory.path().join("b/topics/orders/partition=0/orders+0+0000000000.json");

@@ -12,7 +12,7 @@ use crate::{batch, documents, objects, partition, publish, sink};
 #[tokio::test]
 async fn a_tombstone_is_rejected_with_its_place_and_the_remedy() {
     let sink = sink("null-fail", &[("flush.size", "2")]);
-    sink.open(&[partition(0)]).await.unwrap();
+    sink.open(&[partition(0).into()]).await.unwrap();
     let written = sink.write(documents(5, &[Some("1"), None, Some("3")])).await.unwrap();
     assert_eq!(written.cut, Some(8));
     let [rejection] = &written.rejected[..] else { panic!("{written:?}") };
@@ -25,7 +25,7 @@ async fn a_tombstone_is_rejected_with_its_place_and_the_remedy() {
 #[tokio::test]
 async fn an_ignored_tombstone_counts_as_filtered_and_moves_no_cut_s3g_112() {
     let sink = sink("null-ignore", &[("flush.size", "2"), ("behavior.on.null.values", "ignore")]);
-    sink.open(&[partition(0)]).await.unwrap();
+    sink.open(&[partition(0).into()]).await.unwrap();
     let written = sink.write(documents(0, &[Some("0"), None, Some("2"), None, None])).await.unwrap();
     assert_eq!((written.cut, written.filtered), (Some(3), 3));
     publish(&*sink, 0..3).await;
@@ -35,7 +35,7 @@ async fn an_ignored_tombstone_counts_as_filtered_and_moves_no_cut_s3g_112() {
 #[tokio::test]
 async fn the_bytes_format_refuses_what_is_not_bytes_s3g_034() {
     let sink = sink("not-bytes", &[("flush.size", "1"), ("format.class", "bytearray")]);
-    sink.open(&[partition(0)]).await.unwrap();
+    sink.open(&[partition(0).into()]).await.unwrap();
     let strings = batch(Form::Columns, 0, Arc::new(StringArray::from(vec!["a", "hunter2"])));
     let written = sink.write(strings).await.unwrap();
     assert_eq!((written.cut, written.rejected.len()), (None, 2));
@@ -47,7 +47,7 @@ async fn the_bytes_format_refuses_what_is_not_bytes_s3g_034() {
 #[tokio::test]
 async fn a_partition_that_is_not_assigned_is_refused_s3g_131() {
     let sink = sink("not-assigned", &[("flush.size", "1")]);
-    sink.open(&[partition(1)]).await.unwrap();
+    sink.open(&[partition(1).into()]).await.unwrap();
     let error = sink.write(documents(0, &[Some("1")])).await.unwrap_err();
     assert_eq!(error.code, "s3.not_assigned");
     assert!(error.message.contains("orders-0"), "{error}");
@@ -89,7 +89,7 @@ async fn a_bucket_that_cannot_be_used_fails_the_start_with_a_reason() {
             ("aws.secret.access.key", "hunter2"),
         ];
         let sink = sink("unused", &keys);
-        let error = sink.open(&[partition(0)]).await.unwrap_err();
+        let error = sink.open(&[partition(0).into()]).await.unwrap_err();
         let said = error.to_string();
         assert_eq!(error.code, code, "{said}");
         assert!(!error.is_retriable() && error.hint.contains(hint), "{said}");
@@ -108,7 +108,7 @@ async fn a_bucket_that_may_not_be_listed_is_tried_by_writing() {
         ("aws.secret.access.key", "hunter2"),
     ];
     let sink = sink("unused", &keys);
-    sink.open(&[partition(0)]).await.unwrap();
+    sink.open(&[partition(0).into()]).await.unwrap();
     sink.write(documents(0, &[Some("1")])).await.unwrap();
     let staged = sink.flush(&[crate::flush_range(0..1)]).await.unwrap();
     let error = sink.commit(&staged).await.unwrap_err();

@@ -10,7 +10,7 @@ use crate::{batch, objects, pairs, partition, publish, sink};
 #[tokio::test]
 async fn another_schema_closes_the_file_before_its_first_record_s3g_061() {
     let sink = sink("schemas", &[("flush.size", "4")]);
-    sink.open(&[partition(0)]).await.unwrap();
+    sink.open(&[partition(0).into()]).await.unwrap();
     let write =
         async |start, values: ArrayRef| sink.write(batch(Form::Columns, start, values)).await.unwrap().cut;
     let numbers = || Arc::new(Int32Array::from(vec![1, 2]));
@@ -29,7 +29,7 @@ async fn another_schema_closes_the_file_before_its_first_record_s3g_061() {
 #[tokio::test]
 async fn what_is_not_written_closes_no_file() {
     let sink = sink("unwritten", &[("flush.size", "2"), ("behavior.on.null.values", "ignore")]);
-    sink.open(&[partition(0)]).await.unwrap();
+    sink.open(&[partition(0).into()]).await.unwrap();
     let write =
         async |start, values: ArrayRef| sink.write(batch(Form::Columns, start, values)).await.unwrap().cut;
     assert_eq!(write(0, Arc::new(Int32Array::from(vec![1]))).await, None);

@@ -55,7 +55,7 @@ async fn a_large_object_arrives_in_parts_and_a_small_one_whole() {
     let name = name("parts");
     let store = bucket(&url, &name).await;
     let sink = sink(&url, &name, &[("flush.size", "13")]);
-    sink.open(&[partition(0)]).await.unwrap();
+    sink.open(&[partition(0).into()]).await.unwrap();
     let megabyte = format!("\"{}\"", "x".repeat(1 << 20));
     for offset in 0..13 {
         sink.write(documents(offset, &[Some(&megabyte)])).await.unwrap();
@@ -79,7 +79,7 @@ async fn with_a_schedule_a_late_writer_changes_nothing_s3_05() {
     let schedule = [("flush.size", "1000"), ("rotate.schedule.interval.ms", "3600000"), ("timezone", "UTC")];
     let (owner, zombie) = (sink(&url, &name, &schedule), sink(&url, &name, &schedule));
     for sink in [&owner, &zombie] {
-        sink.open(&[partition(0)]).await.unwrap();
+        sink.open(&[partition(0).into()]).await.unwrap();
         sink.write(documents(0, &[Some("0"), Some("1")])).await.unwrap();
     }
     let late = zombie.flush(&[flush_range(0..2)]).await.unwrap();
@@ -93,6 +93,6 @@ async fn with_a_schedule_a_late_writer_changes_nothing_s3_05() {
 async fn a_missing_bucket_fails_the_start() {
     let Some(url) = service() else { return };
     let sink = sink(&url, &name("missing"), &[("flush.size", "1")]);
-    let error = sink.open(&[partition(0)]).await.unwrap_err();
+    let error = sink.open(&[partition(0).into()]).await.unwrap_err();
     assert_eq!(error.code, "s3.no_such_bucket", "{error}");
 }

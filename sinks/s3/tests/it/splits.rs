@@ -18,7 +18,7 @@ async fn objects_of(
 ) -> (Option<i64>, Objects) {
     let name = format!("splits-{}", RUNS.fetch_add(1, Ordering::Relaxed));
     let sink = sink(&name, keys);
-    sink.open(&[partition(0)]).await.unwrap();
+    sink.open(&[partition(0).into()]).await.unwrap();
     let (mut start, mut last_cut) = (0, None);
     let mut flushed = 0;
     for end in splits.iter().map(|split| split % (values.len() + 1)).chain([values.len()]) {

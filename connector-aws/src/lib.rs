@@ -1,0 +1,7 @@
+//! What plugins that talk to AWS share: credentials, endpoints, object stores, Kinesis.
+//!
+//! Plugins import it beside `connector-core`; it knows nothing of Kafka, tasks, or any plugin.
+
+pub mod access;
+pub mod error;
+pub mod store;

@@ -1,0 +1,194 @@
+//! Object stores by their address: `s3://bucket/prefix`, `file:///directory`, `memory://name/prefix` (for tests).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_config::SdkConfig;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use connector_core::{ConnectError, Result};
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, AwsCredential};
+use object_store::local::LocalFileSystem;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{BackoffConfig, CredentialProvider, ObjectStore, RetryConfig};
+use url::Url;
+
+use crate::access::Access;
+
+/// A place in a store.
+#[derive(Clone)]
+pub struct Location {
+    /// The whole bucket or file system.
+    pub store: Arc<dyn ObjectStore>,
+    /// Where in it.
+    pub path: Path,
+    pub url: Url,
+}
+
+impl fmt::Debug for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Location").field(&self.url.as_str()).finish()
+    }
+}
+
+/// The address as it should be written; a plain path becomes `file://`. `s3a` and `s3n`, as Hadoop writes it, are `s3`.
+/// The message says what is wrong with it.
+pub fn parse(text: &str) -> Result<Url, String> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Err("is empty".to_owned());
+    }
+    let path = match text.split_once("://") {
+        None => Some(text.strip_prefix("file:").unwrap_or(text)),
+        Some(("file", path)) => Some(path),
+        Some(_) => None,
+    };
+    if let Some(path) = path {
+        let path = std::path::absolute(path).map_err(|e| format!("is no path: {e}"))?;
+        return Url::from_file_path(path).map_err(|()| "is no path of this system".to_owned());
+    }
+    let text = ["s3a://", "s3n://"]
+        .iter()
+        .find_map(|scheme| text.strip_prefix(scheme))
+        .map_or_else(|| text.to_owned(), |rest| format!("s3://{rest}"));
+    let url = Url::parse(&text).map_err(|e| format!("is no address: {e}"))?;
+    match (url.scheme(), url.host_str()) {
+        ("s3" | "memory", Some(host)) if !host.is_empty() => Ok(url),
+        ("s3", _) => Err("names no bucket".to_owned()),
+        ("memory", _) => Err("names no store".to_owned()),
+        (other, _) => Err(format!("has the scheme `{other}`, and there are stores for s3, file and memory")),
+    }
+}
+
+static MEMORY: Mutex<BTreeMap<String, Arc<InMemory>>> = Mutex::new(BTreeMap::new());
+
+/// The store behind `memory://<name>`; it lives as long as the process.
+pub fn memory(name: &str) -> Arc<InMemory> {
+    let mut stores = MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
+    Arc::clone(stores.entry(name.to_owned()).or_default())
+}
+
+/// Opens what [`parse`] accepted; nothing is asked of a service yet.
+pub async fn open(url: &Url, access: &Access) -> Result<Location> {
+    let wrong = |cause: object_store::Error| {
+        ConnectError::user("store.address", format!("{url}: cannot be set up")).caused_by(cause)
+    };
+    let host = url.host_str().unwrap_or_default();
+    let path = Path::from_url_path(url.path()).map_err(|cause| wrong(cause.into()))?;
+    let store: Arc<dyn ObjectStore> = match url.scheme() {
+        "s3" => Arc::new(s3(host, access).await.map_err(wrong)?),
+        "memory" => memory(host),
+        _ => Arc::new(LocalFileSystem::new()),
+    };
+    Ok(Location { store, path, url: url.clone() })
+}
+
+async fn s3(bucket: &str, access: &Access) -> object_store::Result<object_store::aws::AmazonS3> {
+    let config = access.config().await;
+    let region = config.region().map_or("us-east-1", |region| region.as_ref());
+    // The SDK has read AWS_ENDPOINT_URL and profiles; the variable for this one service comes first, as everywhere.
+    let endpoint = access
+        .endpoint
+        .clone()
+        .or_else(|| std::env::var("AWS_ENDPOINT_URL_S3").ok())
+        .or_else(|| config.endpoint_url().map(str::to_owned));
+    // The host repeats a failed call with its own patience; here only hiccups are smoothed.
+    let retry = RetryConfig {
+        backoff: BackoffConfig { max_backoff: Duration::from_secs(5), ..BackoffConfig::default() },
+        max_retries: 6,
+        retry_timeout: Duration::from_secs(30),
+    };
+    let mut builder = AmazonS3Builder::new().with_bucket_name(bucket).with_region(region).with_retry(retry);
+    builder = match &endpoint {
+        // Services of one's own have no host name for each bucket.
+        Some(url) => builder
+            .with_config(AmazonS3ConfigKey::S3Endpoint, url)
+            .with_virtual_hosted_style_request(false)
+            .with_allow_http(url.starts_with("http://")),
+        None => builder.with_virtual_hosted_style_request(!bucket.contains('.')),
+    };
+    if endpoint.as_deref().is_none_or(|url| url.starts_with("https://")) {
+        // TLS protects the payload already, as the AWS SDK sees it too.
+        builder = builder.with_unsigned_payload(true);
+    }
+    builder.with_credentials(Arc::new(Chain::of(&config))).build()
+}
+
+/// The SDK's credentials for object_store.
+#[derive(Debug)]
+struct Chain {
+    provider: Option<SharedCredentialsProvider>,
+    /// Valid ones; asked for again a little before they expire.
+    cached: tokio::sync::Mutex<Option<(Arc<AwsCredential>, Option<std::time::SystemTime>)>>,
+}
+
+/// Credentials that expire sooner are renewed first.
+const RENEW_BEFORE: Duration = Duration::from_secs(300);
+
+impl Chain {
+    fn of(config: &SdkConfig) -> Self {
+        Self { provider: config.credentials_provider(), cached: tokio::sync::Mutex::default() }
+    }
+}
+
+#[async_trait]
+impl CredentialProvider for Chain {
+    type Credential = AwsCredential;
+
+    async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
+        let mut cached = self.cached.lock().await;
+        let soon = std::time::SystemTime::now() + RENEW_BEFORE;
+        if let Some((credential, expiry)) = &*cached
+            && expiry.is_none_or(|expiry| expiry > soon)
+        {
+            return Ok(Arc::clone(credential));
+        }
+        let failed = |source: Box<dyn std::error::Error + Send + Sync>| {
+            object_store::Error::Unauthenticated { path: String::new(), source }
+        };
+        let provider =
+            self.provider.as_ref().ok_or_else(|| failed("no AWS credentials were found".into()))?;
+        let found = provider.provide_credentials().await.map_err(|e| failed(e.into()))?;
+        let credential = Arc::new(AwsCredential {
+            key_id: found.access_key_id().to_owned(),
+            secret_key: found.secret_access_key().to_owned(),
+            token: found.session_token().map(str::to_owned),
+        });
+        *cached = Some((Arc::clone(&credential), found.expiry()));
+        Ok(credential)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_stores() {
+        for (text, url) in [
+            ("s3://b/a/t", "s3://b/a/t"),
+            ("s3a://b/t", "s3://b/t"),
+            ("file:///tmp/t", "file:///tmp/t"),
+            ("/tmp/a b", "file:///tmp/a%20b"),
+            ("memory://m/t", "memory://m/t"),
+        ] {
+            assert_eq!(parse(text).unwrap().as_str(), url);
+        }
+        assert!(parse("lake/t").unwrap().as_str().ends_with("/lake/t"));
+        for (text, what) in
+            [("", "empty"), ("gs://b/t", "scheme"), ("s3:///t", "bucket"), ("memory:///t", "store")]
+        {
+            let error = parse(text).unwrap_err();
+            assert!(error.contains(what), "{text}: {error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_place_in_a_directory_is_a_path_from_the_root() {
+        let place = open(&parse("/tmp/a b/t").unwrap(), &Access::default()).await.unwrap();
+        assert_eq!(place.path.as_ref(), "tmp/a b/t");
+    }
+}

@@ -1,0 +1,1 @@
+//! `delta-sink`: rows as Delta tables.

@@ -1,0 +1,1 @@
+//! `kinesis-sink`: records into a Kinesis stream.

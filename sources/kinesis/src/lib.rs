@@ -1,0 +1,1 @@
+//! `kinesis-source`: records of a Kinesis stream.

@@ -1,0 +1,1 @@
+//! `objects-source`: JSON objects of a store or a folder.
