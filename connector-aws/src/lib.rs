@@ -4,4 +4,5 @@
 
 pub mod access;
 pub mod error;
+pub mod kinesis;
 pub mod store;

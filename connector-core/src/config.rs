@@ -170,15 +170,28 @@ impl<'a> Key<'a> {
         one_of.into_iter().flatten().filter_map(|s| s.get("const")?.as_str()).collect()
     }
 
-    /// Whether a configuration key belongs to this one: itself, or an entry of the map that it is.
+    /// Other names of the key, from `#[schemars(extend("aliases" = ["streamName"]))]`.
+    pub fn aliases(&self) -> Vec<&'a str> {
+        let listed = self.schema.get("aliases").and_then(Value::as_array);
+        listed.into_iter().flatten().filter_map(Value::as_str).collect()
+    }
+
+    /// Whether a configuration key belongs to this one: itself, another name of it, or an entry of the map that it is.
     pub fn owns(&self, key: &str) -> bool {
         key == self.name
+            || self.aliases().contains(&key)
             || (self.key_type() == KeyType::Map
                 && key.strip_prefix(self.name).is_some_and(|rest| rest.starts_with('.')))
     }
 
+    /// The names under which `map` has this key.
+    fn written(&self, map: &ConfigMap) -> Vec<&'a str> {
+        std::iter::once(self.name).chain(self.aliases()).filter(|name| map.contains_key(*name)).collect()
+    }
+
     fn convert(&self, map: &ConfigMap) -> Option<Result<Value, String>> {
-        let text = map.get(self.name).map(|t| t.trim());
+        let whole = self.written(map).first().and_then(|name| map.get(*name));
+        let text = whole.map(|t| t.trim());
         Some(match self.key_type() {
             KeyType::Map => {
                 let mut entries = Map::new();
@@ -216,7 +229,7 @@ impl<'a> Key<'a> {
                 Ok(items.map(Value::from).collect())
             }
             // Blanks may be meant (a separator), so this text is not trimmed.
-            KeyType::Text => Ok(map.get(self.name)?.clone().into()),
+            KeyType::Text => Ok(whole?.clone().into()),
         })
     }
 
@@ -262,6 +275,11 @@ pub fn keys(schema: &Value) -> Vec<Key<'_>> {
 pub fn coerce(schema: &Value, map: &ConfigMap) -> Result<Value, Vec<ConfigProblem>> {
     let (mut object, mut problems) = (Map::new(), Vec::new());
     for key in keys(schema) {
+        if let [one, other, ..] = key.written(map)[..] {
+            let message = format!("is written twice, as `{one}` and as `{other}`");
+            problems.push(ConfigProblem::new(key.name, message, "keep one of them"));
+            continue;
+        }
         match key.convert(map) {
             Some(Ok(value)) => {
                 object.insert(key.name.to_owned(), value);
@@ -326,6 +344,9 @@ mod tests {
         format: Format,
         #[serde(default)]
         password: Secret,
+        #[serde(default, rename = "kinesis.stream")]
+        #[schemars(extend("aliases" = ["streamName"]))]
+        stream: Option<String>,
     }
 
     #[derive(Debug, Default, Deserialize, JsonSchema, PartialEq)]
@@ -385,6 +406,17 @@ mod tests {
         assert_eq!(problems[0].key, "format");
         assert!(problems[0].message.contains("`json`"), "{problems:?}");
         assert!(!problems[0].message.contains("hunter2"), "{problems:?}");
+    }
+
+    #[test]
+    fn another_name_of_a_key_is_as_good_but_not_both() {
+        let parsed = |name| parse(&[("flush.size", "1"), (name, "s")]).unwrap().stream;
+        assert_eq!(parsed("streamName"), Some("s".to_owned()));
+        assert_eq!(parsed("kinesis.stream"), parsed("streamName"));
+        let both = [("flush.size", "1"), ("kinesis.stream", "s"), ("streamName", "s")];
+        let problems = parse(&both).unwrap_err();
+        assert_eq!(problems[0].key, "kinesis.stream");
+        assert!(problems[0].message.contains("`streamName`"), "{problems:?}");
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub(super) struct Description<'a> {
 #[derive(Serialize)]
 pub(super) struct KeyDescription<'a> {
     pub name: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<&'a str>,
     #[serde(rename = "type")]
     pub key_type: String,
     pub required: bool,
@@ -38,6 +40,7 @@ impl<'a> From<Key<'a>> for KeyDescription<'a> {
     fn from(key: Key<'a>) -> Self {
         Self {
             name: key.name,
+            aliases: key.aliases(),
             key_type: if key.is_secret() { "password".to_owned() } else { key.key_type().to_string() },
             required: key.required,
             default: key.default(),
@@ -93,6 +96,9 @@ fn text(plugin: &Description<'_>) -> String {
             text.push_str(&format!(", default {}", default_text(default)));
         }
         text.push('\n');
+        if !key.aliases.is_empty() {
+            text.push_str(&format!("    also named: {}\n", key.aliases.join(", ")));
+        }
         if !key.choices.is_empty() {
             text.push_str(&format!("    one of: {}\n", key.choices.join(", ")));
         }

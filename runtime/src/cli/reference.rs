@@ -64,6 +64,10 @@ fn table<'a>(text: &mut String, keys: impl Iterator<Item = KeyDescription<'a>>) 
         if !key.choices.is_empty() {
             let _ = write!(what, " One of: {}.", key.choices.join(", "));
         }
+        if !key.aliases.is_empty() {
+            let names: Vec<_> = key.aliases.iter().map(|alias| format!("`{alias}`")).collect();
+            let _ = write!(what, " Also named {}.", names.join(", "));
+        }
         let what = what.replace('|', "\\|");
         let _ = writeln!(text, "| `{}` | {} | {default} | {what} |", key.name, key.key_type);
     }
