@@ -31,7 +31,7 @@ test: cargo setup ## Run every test against real services, which it starts and s
 	done
 	@echo "test: examples in the documentation"
 	@cargo test --doc --workspace
-	@echo "test: unit and integration tests, with Kafka, MariaDB, PostgreSQL, moto and versitygw up"
+	@echo "test: unit and integration tests, with Kafka, MariaDB, PostgreSQL, moto, kinesalite and versitygw up"
 	@$(WITH_SERVICES) cargo nextest run --workspace --no-fail-fast
 
 golden: cargo setup ## Compare with what Kafka Connect was recorded to do

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Real services for the tests, on loopback, in a throwaway directory: Kafka, MariaDB, PostgreSQL, moto (AWS), versitygw (S3).
+"""Real services for the tests, on loopback, in a throwaway directory: Kafka, MariaDB, PostgreSQL, moto (AWS), versitygw (S3),
+kinesalite (Kinesis).
 
     services.py up               start them, print the path of services.env (KEY=VALUE lines), leave them running
     services.py down [ENV_FILE]  stop what `up` started: that run, or every such run of this checkout
@@ -333,6 +334,16 @@ def moto(run, port, _):
     return child, {"SIDESTREAM_TEST_MOTO": f"http://127.0.0.1:{port}"}
 
 
+def kinesalite(run, port, _):
+    # In memory; its own command line would listen on all interfaces.
+    options = {"createStreamMs": 100, "deleteStreamMs": 100, "updateStreamMs": 100, "shardLimit": 1000}
+    script = f"require('kinesalite')({json.dumps(options)}).listen({port}, '127.0.0.1', () => console.log('listening'))"
+    child = run.spawn("kinesalite", ["node", "-e", script], env={"NODE_PATH": str(WORK / "node/node_modules")})
+    log = run.dir / "kinesalite.log"
+    run.wait_ready("kinesalite", child, lambda: b"listening" in log.read_bytes())
+    return child, {"SIDESTREAM_TEST_KINESALITE": f"http://127.0.0.1:{port}"}
+
+
 def versitygw(run, port, _):
     root, reader = (USER, "sidestream-secret"), ("reader", "reader-secret")
     for folder in ("s3", "s3-users"):
@@ -353,7 +364,7 @@ def versitygw(run, port, _):
         "SIDESTREAM_TEST_S3_READONLY_SECRET_KEY": reader[1]}
 
 
-SERVICES = {"kafka": kafka, "mariadb": mariadb, "postgres": postgres, "moto": moto, "versitygw": versitygw}
+SERVICES = {"kafka": kafka, "mariadb": mariadb, "postgres": postgres, "moto": moto, "versitygw": versitygw, "kinesalite": kinesalite}
 
 # ---- commands ------------------------------------------------------------------------------------------------------------------
 
@@ -372,7 +383,8 @@ def interrupt(signum, _frame):
 @contextlib.contextmanager
 def started(tied):
     """The services, up. They are stopped on the way out, or only on a failure when they are not tied to this process."""
-    if not all((WORK / each).exists() for each in ("venv/.installed", "kafka/.installed", "bin/versitygw.version")):
+    installed = ("venv/.installed", "kafka/.installed", "bin/versitygw.version", "node/kinesalite.version")
+    if not all((WORK / each).exists() for each in installed):
         raise Failed(f"not installed in {WORK}; run tests/services/setup.sh (or `make setup`) first")
     sweep()
     on_signals(interrupt)

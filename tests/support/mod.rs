@@ -38,6 +38,8 @@ pub struct Services {
     pub postgres: String,
     /// moto: accepts any credentials.
     pub moto: S3,
+    /// Kinesis whose closed shards end: `http://host:port`; accepts any credentials.
+    pub kinesalite: String,
     /// versitygw: checks signatures and conditional writes.
     pub s3: S3,
     /// versitygw with a user who may only do what a bucket's policy allows.
@@ -51,6 +53,7 @@ pub fn services() -> Services {
         mysql: variable("SIDESTREAM_TEST_MYSQL"),
         postgres: variable("SIDESTREAM_TEST_POSTGRES"),
         moto: S3::new(variable("SIDESTREAM_TEST_MOTO"), "moto", "moto-secret"),
+        kinesalite: variable("SIDESTREAM_TEST_KINESALITE"),
         s3: versitygw("SIDESTREAM_TEST_S3"),
         s3_reader: versitygw("SIDESTREAM_TEST_S3_READONLY"),
     }
