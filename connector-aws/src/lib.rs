@@ -5,4 +5,5 @@
 pub mod access;
 pub mod error;
 pub mod kinesis;
+pub mod kpl;
 pub mod store;
