@@ -1,25 +1,29 @@
 //! The HTTP side: reads a request, checks it, lines it up, and waits for its answer.
 
+use std::io::Read as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, BodyDataStream};
+use axum::body::BodyDataStream;
 use axum::extract::Request;
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use connector_core::TopicDirectory;
+use flate2::read::MultiGzDecoder;
 use futures::StreamExt;
-use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::config::TopicPatterns;
-use crate::intake::{Intake, Produce, Room};
+use crate::answer::produced;
+use crate::config::Patterns;
+use crate::counts::Counts;
+use crate::intake::{Intake, Room};
 use crate::records::Records;
 use crate::refusal::{ANSWER_TYPE, Refusal, code, json_response};
-use crate::request::{self, Call};
+use crate::request::{self, Action, Call};
+use crate::streams::Streams;
 
 /// A client that sends nothing for so long is given up.
 const IDLE_BODY: Duration = Duration::from_secs(30);
@@ -31,17 +35,20 @@ const DRAIN: Duration = Duration::from_secs(5);
 pub struct Endpoint {
     pub(crate) intake: Arc<Intake>,
     pub(crate) topics: Arc<dyn TopicDirectory>,
-    pub(crate) writable: TopicPatterns,
+    pub(crate) writable: Patterns,
     pub(crate) max_body_bytes: usize,
-    pub(crate) ack_timeout: Duration,
+    pub(crate) streams: Arc<Streams>,
+    pub(crate) counts: Arc<Counts>,
 }
 
 impl Endpoint {
-    /// Answers a request; for records that is after the host has committed them.
+    /// Answers a request; for records that is after the host, or Kinesis, has them.
     pub async fn answer(&self, request: Request) -> Response {
         let (head, body) = request.into_parts();
         let mut body = body.into_data_stream();
-        match self.respond(&head, &mut body).await {
+        let call = Call::of(&head.method, head.uri.path());
+        let route = call.as_ref().map_or("other", Call::route);
+        let response = match self.respond(call, &head, &mut body).await {
             Ok(response) => response,
             Err(refusal) => {
                 tracing::debug!(path = head.uri.path(), code = refusal.code, "refused: {}", refusal.message);
@@ -49,17 +56,43 @@ impl Endpoint {
                 let _ = timeout(DRAIN, drain(&mut body, self.max_body_bytes)).await;
                 refusal.into_response()
             }
+        };
+        self.counts.add(route, response.status());
+        response
+    }
+
+    async fn respond(
+        &self,
+        call: Result<Call, Refusal>,
+        head: &Parts,
+        body: &mut BodyDataStream,
+    ) -> Result<Response, Refusal> {
+        match call? {
+            Call::ListTopics => {
+                request::accepts(&head.headers)?;
+                Ok(json_response(StatusCode::OK, ANSWER_TYPE, &self.topics.names()))
+            }
+            Call::Produce { topic, partition } => self.produce(topic, partition, &head.headers, body).await,
+            Call::ListStreams => self.streams.list().await,
+            Call::Stream { name, action } => {
+                let answered = self.stream(name, action, &head.headers, body).await;
+                answered.map_err(Refusal::in_kinesis_words)
+            }
         }
     }
 
-    async fn respond(&self, head: &Parts, body: &mut BodyDataStream) -> Result<Response, Refusal> {
-        match Call::of(&head.method, head.uri.path())? {
-            Call::ListTopics => {
-                request::accepts(&head.headers)?;
-                Ok(json_response(StatusCode::OK, &self.topics.names()))
-            }
-            Call::Produce { topic, partition } => self.produce(topic, partition, &head.headers, body).await,
-        }
+    async fn stream(
+        &self,
+        name: String,
+        action: Action,
+        headers: &HeaderMap,
+        body: &mut BodyDataStream,
+    ) -> Result<Response, Refusal> {
+        self.streams.admit(&name)?;
+        request::json(headers)?;
+        let mut room = self.intake.room();
+        let bytes = self.read(headers, body, &mut room).await?;
+        self.streams.act(name, action, bytes, room).await
     }
 
     async fn produce(
@@ -82,25 +115,8 @@ impl Endpoint {
         for partition in records.iter().filter_map(|record| record.partition) {
             check_partition(&topic, partition, partitions)?;
         }
-        let (reply, answer) = oneshot::channel();
-        let (topic, reply) = (topic.into(), Some(reply));
-        self.intake.offer(Produce { topic, partition, records, polled: 0, reply, room })?;
-        match timeout(self.ack_timeout, answer).await {
-            Ok(Ok(answer)) => {
-                let answer = answer?;
-                let mut response = Response::new(Body::from(answer.body));
-                *response.status_mut() = answer.status;
-                response.headers_mut().insert(CONTENT_TYPE, ANSWER_TYPE);
-                Ok(response)
-            }
-            Ok(Err(_)) => {
-                Err(unknown(StatusCode::INTERNAL_SERVER_ERROR, "The connector stopped before Kafka answered"))
-            }
-            Err(_) => Err(unknown(
-                StatusCode::GATEWAY_TIMEOUT,
-                "Kafka has not answered within webhook.ack.timeout.ms",
-            )),
-        }
+        let answers = self.intake.deliver(topic.into(), partition, records, room).await?;
+        Ok(produced(&answers))
     }
 
     /// Number of partitions of a topic that may be written.
@@ -151,8 +167,31 @@ impl Endpoint {
                 joined.extend_from_slice(&chunk);
             }
         }
-        Ok(if joined.is_empty() { whole } else { joined.freeze() })
+        let body = if joined.is_empty() { whole } else { joined.freeze() };
+        match headers.get(CONTENT_ENCODING).map(|name| name.to_str().unwrap_or_default().trim()) {
+            None | Some("" | "identity") => Ok(body),
+            Some(name) if name.eq_ignore_ascii_case("gzip") => {
+                let text = unzip(&body, self.max_body_bytes)?.ok_or_else(too_long)?;
+                room.grow(text.len())?;
+                Ok(text.into())
+            }
+            Some(_) => {
+                let why = "send the body as it is, or with Content-Encoding: gzip";
+                Err(Refusal::http(StatusCode::UNSUPPORTED_MEDIA_TYPE, why))
+            }
+        }
     }
+}
+
+/// What a gzip body holds; `None`: more than `longest` bytes.
+fn unzip(body: &[u8], longest: usize) -> Result<Option<Vec<u8>>, Refusal> {
+    let mut text = Vec::new();
+    let most = u64::try_from(longest).unwrap_or(u64::MAX).saturating_add(1);
+    MultiGzDecoder::new(body)
+        .take(most)
+        .read_to_end(&mut text)
+        .map_err(|_| Refusal::http(StatusCode::BAD_REQUEST, "the body is not gzip, or not all of it"))?;
+    Ok((text.len() <= longest).then_some(text))
 }
 
 fn check_partition(topic: &str, partition: i32, partitions: u32) -> Result<(), Refusal> {
@@ -164,11 +203,6 @@ fn check_partition(topic: &str, partition: i32, partitions: u32) -> Result<(), R
             Err(Refusal::new(StatusCode::NOT_FOUND, code::PARTITION_NOT_FOUND, message))
         }
     }
-}
-
-/// Nobody can tell whether the records were written.
-fn unknown(status: StatusCode, why: &str) -> Refusal {
-    Refusal::new(status, code::KAFKA_RETRIABLE, format!("{why}; the records may have been written"))
 }
 
 async fn drain(body: &mut BodyDataStream, max_bytes: usize) {

@@ -3,22 +3,19 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use axum::http::StatusCode;
 use connector_core::PollBudget;
 use tokio::sync::{Notify, oneshot};
+use tokio::time::timeout;
 
+use crate::answer::RecordAnswer;
 use crate::records::Records;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, code};
 
-/// The answer to a produce request that was acknowledged, with its body.
-#[derive(Debug)]
-pub struct Answer {
-    pub status: StatusCode,
-    pub body: Vec<u8>,
-}
-
-pub type Reply = oneshot::Sender<Result<Answer, Refusal>>;
+/// One answer a record, in their order.
+pub type Reply = oneshot::Sender<Result<Vec<RecordAnswer>, Refusal>>;
 
 /// An accepted request, or the rest of one of which the first records were polled.
 #[derive(Debug)]
@@ -44,6 +41,8 @@ pub struct Capacity {
 #[derive(Debug)]
 pub struct Intake {
     capacity: Capacity,
+    /// Longest wait for the host's commit.
+    patience: Duration,
     bytes: AtomicUsize,
     queue: Mutex<Queue>,
     arrived: Notify,
@@ -57,9 +56,10 @@ struct Queue {
 }
 
 impl Intake {
-    pub fn new(capacity: Capacity) -> Arc<Self> {
+    pub fn new(capacity: Capacity, patience: Duration) -> Arc<Self> {
         Arc::new(Self {
             capacity,
+            patience,
             bytes: AtomicUsize::new(0),
             queue: Mutex::default(),
             arrived: Notify::new(),
@@ -73,6 +73,28 @@ impl Intake {
 
     pub fn capacity(&self) -> Capacity {
         self.capacity
+    }
+
+    /// Lines the records of a request up and waits until the host has committed them.
+    pub async fn deliver(
+        &self,
+        topic: Arc<str>,
+        partition: Option<i32>,
+        records: Records,
+        room: Room,
+    ) -> Result<Vec<RecordAnswer>, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        self.offer(Produce { topic, partition, records, polled: 0, reply: Some(reply), room })?;
+        match timeout(self.patience, answer).await {
+            Ok(Ok(answers)) => answers,
+            Ok(Err(_)) => {
+                Err(unknown(StatusCode::INTERNAL_SERVER_ERROR, "The connector stopped before Kafka answered"))
+            }
+            Err(_) => Err(unknown(
+                StatusCode::GATEWAY_TIMEOUT,
+                "Kafka has not answered within webhook.ack.timeout.ms",
+            )),
+        }
     }
 
     /// Lines a request up, or refuses it when too many records wait.
@@ -198,6 +220,11 @@ impl Drop for Room {
     }
 }
 
+/// Nobody can tell whether the records were written.
+fn unknown(status: StatusCode, why: &str) -> Refusal {
+    Refusal::new(status, code::KAFKA_RETRIABLE, format!("{why}; the records may have been written"))
+}
+
 fn full() -> Refusal {
     Refusal::later("too many records wait for Kafka; send them again later")
 }
@@ -222,7 +249,7 @@ mod tests {
     }
 
     fn intake() -> Arc<Intake> {
-        Intake::new(Capacity { records: 10, bytes: 1000 })
+        Intake::new(Capacity { records: 10, bytes: 1000 }, Duration::from_secs(1))
     }
 
     fn sizes(taken: &[Produce]) -> Vec<usize> {

@@ -1,4 +1,5 @@
-//! Answers to requests that are not accepted, as REST Proxy words them: `{"error_code":N,"message":"…"}`.
+//! Answers to requests that are not accepted: as REST Proxy words them, `{"error_code":N,"message":"…"}`, and on the
+//! routes of streams as Kinesis does, `{"__type":"…Exception","message":"…"}`.
 
 use std::borrow::Cow;
 
@@ -8,8 +9,11 @@ use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use serde::Serialize;
 
-/// The type of every answer.
+/// The type of REST Proxy's answers.
 pub const ANSWER_TYPE: HeaderValue = HeaderValue::from_static("application/vnd.kafka.v2+json");
+
+/// The type of API Gateway's answers.
+pub const JSON_TYPE: HeaderValue = HeaderValue::from_static("application/json");
 
 /// REST Proxy's codes, where they differ from the HTTP status.
 pub mod code {
@@ -27,13 +31,35 @@ pub mod code {
 pub struct Refusal {
     pub status: StatusCode,
     pub code: i32,
+    /// Kinesis' name for it, on the routes of streams; empty when API Gateway would refuse by itself.
+    pub exception: Option<Cow<'static, str>>,
     pub message: Cow<'static, str>,
     header: Option<(HeaderName, HeaderValue)>,
 }
 
 impl Refusal {
     pub fn new(status: StatusCode, code: i32, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, code, message: message.into(), header: None }
+        Self { status, code, exception: None, message: message.into(), header: None }
+    }
+
+    /// As Kinesis refuses: `exception` is such as `ValidationException`.
+    pub fn kinesis(
+        status: StatusCode,
+        exception: impl Into<Cow<'static, str>>,
+        message: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        let refusal = Self::new(status, status.as_u16().into(), message);
+        Self { exception: Some(exception.into()), ..refusal }
+    }
+
+    /// The same on a route of streams.
+    pub fn in_kinesis_words(self) -> Self {
+        let exception = self.exception.unwrap_or(Cow::Borrowed(match self.status {
+            StatusCode::SERVICE_UNAVAILABLE => "ServiceUnavailable",
+            status if status.is_server_error() => "InternalFailure",
+            _ => "",
+        }));
+        Self { exception: Some(exception), ..self }
     }
 
     /// The HTTP status alone: `HTTP 415 Unsupported Media Type`, and after it `why`, if there is more to say.
@@ -71,8 +97,17 @@ impl Refusal {
             error_code: i32,
             message: &'a str,
         }
-        let mut response =
-            json_response(self.status, &ErrorMessage { error_code: self.code, message: &self.message });
+        #[derive(Serialize)]
+        struct Exception<'a> {
+            #[serde(rename = "__type", skip_serializing_if = "str::is_empty")]
+            exception: &'a str,
+            message: &'a str,
+        }
+        let (status, message) = (self.status, &*self.message);
+        let mut response = match self.exception.as_deref() {
+            Some(exception) => json_response(status, JSON_TYPE, &Exception { exception, message }),
+            None => json_response(status, ANSWER_TYPE, &ErrorMessage { error_code: self.code, message }),
+        };
         if let Some((name, value)) = self.header {
             response.headers_mut().insert(name, value);
         }
@@ -80,11 +115,11 @@ impl Refusal {
     }
 }
 
-/// A response with a JSON body of [`ANSWER_TYPE`].
-pub fn json_response(status: StatusCode, body: &impl Serialize) -> Response {
+/// A response with a JSON body.
+pub fn json_response(status: StatusCode, content_type: HeaderValue, body: &impl Serialize) -> Response {
     // Plain structs and strings always serialize.
     let mut response = Response::new(Body::from(serde_json::to_vec(body).unwrap_or_default()));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, ANSWER_TYPE);
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
     response
 }

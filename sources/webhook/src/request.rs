@@ -11,29 +11,77 @@ use crate::refusal::Refusal;
 pub enum Call {
     ListTopics,
     Produce { topic: String, partition: Option<i32> },
+    ListStreams,
+    Stream { name: String, action: Action },
+}
+
+/// What is to be done with a stream: Kinesis' action of that name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    Describe,
+    Create,
+    Delete,
+    PutRecord,
+    PutRecords,
 }
 
 impl Call {
-    /// Reads method and path. Empty segments and anything before `topics` (a gateway's stage) are passed over.
+    /// Reads method and path. Empty segments and anything before `topics` or `streams` (a gateway's stage) are passed
+    /// over.
     pub fn of(method: &Method, path: &str) -> Result<Self, Refusal> {
         let not_found = || Refusal::http(StatusCode::NOT_FOUND, "");
         let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
-        let call = match segments.as_slice() {
+        // The longest forms come first: the last words of a path say what it is, and any of them may be a name.
+        match segments.as_slice() {
             [.., "topics", topic, "partitions", partition] => {
-                let partition = partition.parse().map_err(|_| not_found())?;
-                Self::Produce { topic: decoded(topic), partition: Some(partition) }
+                let partition = Some(partition.parse().map_err(|_| not_found())?);
+                only(method, &Method::POST, Self::Produce { topic: decoded(topic), partition })
             }
-            [.., "topics", topic] => Self::Produce { topic: decoded(topic), partition: None },
-            [.., "topics"] => Self::ListTopics,
-            _ => return Err(not_found()),
-        };
-        let wanted = if call == Self::ListTopics { Method::GET } else { Method::POST };
-        match *method == wanted {
-            true => Ok(call),
-            false if call == Self::ListTopics => Err(Refusal::method("GET")),
-            false => Err(Refusal::method("POST")),
+            [.., "streams", name, verb @ ("record" | "records")] => {
+                let action = if *verb == "record" { Action::PutRecord } else { Action::PutRecords };
+                only(method, &Method::PUT, Self::Stream { name: decoded(name), action })
+                    .map_err(Refusal::in_kinesis_words)
+            }
+            [.., "topics", topic] => {
+                only(method, &Method::POST, Self::Produce { topic: decoded(topic), partition: None })
+            }
+            [.., "streams", name] => {
+                let action = match *method {
+                    Method::GET => Action::Describe,
+                    Method::POST => Action::Create,
+                    Method::DELETE => Action::Delete,
+                    _ => return Err(Refusal::method("GET, POST, DELETE").in_kinesis_words()),
+                };
+                Ok(Self::Stream { name: decoded(name), action })
+            }
+            [.., "topics"] => only(method, &Method::GET, Self::ListTopics),
+            [.., "streams"] => {
+                only(method, &Method::GET, Self::ListStreams).map_err(Refusal::in_kinesis_words)
+            }
+            _ => Err(not_found()),
         }
     }
+
+    /// Method and path with placeholders, as the metrics show it.
+    pub fn route(&self) -> &'static str {
+        match self {
+            Self::ListTopics => "GET /topics",
+            Self::Produce { partition: None, .. } => "POST /topics/{topic}",
+            Self::Produce { partition: Some(_), .. } => "POST /topics/{topic}/partitions/{partition}",
+            Self::ListStreams => "GET /streams",
+            Self::Stream { action, .. } => match action {
+                Action::Describe => "GET /streams/{name}",
+                Action::Create => "POST /streams/{name}",
+                Action::Delete => "DELETE /streams/{name}",
+                Action::PutRecord => "PUT /streams/{name}/record",
+                Action::PutRecords => "PUT /streams/{name}/records",
+            },
+        }
+    }
+}
+
+fn only(method: &Method, allowed: &'static Method, call: Call) -> Result<Call, Refusal> {
+    if method == allowed { Ok(call) } else { Err(Refusal::method(allowed.as_str())) }
 }
 
 /// The segment without percent encoding. What is not UTF-8 after it names no topic, and stays as it is.
@@ -84,6 +132,19 @@ pub fn format(headers: &HeaderMap) -> Result<Format, Refusal> {
     }
 }
 
+/// Checks that the body of a stream's route is JSON. No type at all is JSON, as it is for API Gateway.
+pub fn json(headers: &HeaderMap) -> Result<(), Refusal> {
+    let Some(named) = headers.get(CONTENT_TYPE) else { return Ok(()) };
+    let media_type = named.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    match media_type.to_ascii_lowercase().as_str() {
+        "application/json" | "application/x-amz-json-1.1" => Ok(()),
+        _ => {
+            let message = "Unsupported Media Type: send application/json";
+            Err(Refusal::kinesis(StatusCode::UNSUPPORTED_MEDIA_TYPE, "", message))
+        }
+    }
+}
+
 /// Checks that the client takes one of the types that REST Proxy v2 answers with. No `Accept` takes all.
 pub fn accepts(headers: &HeaderMap) -> Result<(), Refusal> {
     const ANSWERS: [&str; 5] = [
@@ -131,7 +192,7 @@ mod tests {
 
     #[test]
     fn other_paths_are_404_and_other_methods_405() {
-        for path in ["/", "/topic/a", "/topics/a/partitions/x", "/topics/a/b", "/streams/a/record"] {
+        for path in ["/", "/topic/a", "/topics/a/partitions/x", "/topics/a/b", "/streams/a/b"] {
             let refusal = Call::of(&Method::POST, path).unwrap_err();
             assert_eq!((refusal.status.as_u16(), refusal.code), (404, 404), "{path}");
         }
@@ -140,6 +201,35 @@ mod tests {
         {
             assert_eq!(Call::of(&method, path).unwrap_err().code, 405, "{method} {path}");
         }
+    }
+
+    #[test]
+    fn the_six_routes_of_streams_may_have_a_stage_and_a_slash_too() {
+        let stream = |name: &str, action| Ok(Call::Stream { name: name.to_owned(), action });
+        for (stage, slash) in [("", ""), ("/prod", "/"), ("/v1/x", "//")] {
+            let of = |method, path: &str| Call::of(&method, &format!("{stage}{path}{slash}"));
+            assert_eq!(of(Method::GET, "/streams"), Ok(Call::ListStreams));
+            assert_eq!(of(Method::GET, "/streams/s-1"), stream("s-1", Action::Describe));
+            assert_eq!(of(Method::POST, "/streams/s-1"), stream("s-1", Action::Create));
+            assert_eq!(of(Method::DELETE, "/streams/s-1"), stream("s-1", Action::Delete));
+            assert_eq!(of(Method::PUT, "/streams/s%2D1/record"), stream("s-1", Action::PutRecord));
+            assert_eq!(of(Method::PUT, "/streams/s-1/records"), stream("s-1", Action::PutRecords));
+        }
+        for (method, path) in
+            [(Method::POST, "/streams"), (Method::PUT, "/streams/s"), (Method::POST, "/streams/s/record")]
+        {
+            let refusal = Call::of(&method, path).unwrap_err();
+            assert_eq!((refusal.status.as_u16(), refusal.exception.as_deref()), (405, Some("")), "{path}");
+        }
+    }
+
+    #[test]
+    fn topics_and_streams_may_have_each_others_names() {
+        assert_eq!(Call::of(&Method::POST, "/topics/streams"), produce("streams", None));
+        assert_eq!(Call::of(&Method::POST, "/topics/streams/partitions/0"), produce("streams", Some(0)));
+        let stream = |action| Ok(Call::Stream { name: "topics".to_owned(), action });
+        assert_eq!(Call::of(&Method::GET, "/streams/topics"), stream(Action::Describe));
+        assert_eq!(Call::of(&Method::PUT, "/streams/topics/record"), stream(Action::PutRecord));
     }
 
     fn headers(name: axum::http::HeaderName, value: &str) -> HeaderMap {

@@ -9,26 +9,30 @@ use axum::Router;
 use axum::extract::Request;
 use axum::serve::ListenerExt;
 use connector_core::{
-    Acks, ConfigProblem, ConnectError, Plugin, PollBudget, Result, Source, SourceBatch, SourceContext,
-    SourceOffset, TaskConfig, TaskInfo, TopicDirectory, async_trait,
+    Acks, ConfigProblem, ConnectError, Metric, Plugin, PollBudget, Result, Source, SourceBatch,
+    SourceContext, SourceOffset, TaskConfig, TaskInfo, TopicDirectory, async_trait,
 };
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::batch::{Assembly, InFlight, RecordAnswer};
-use crate::config::{Config, TopicPatterns};
+use crate::answer::RecordAnswer;
+use crate::batch::{Assembly, InFlight};
+use crate::config::{Allowed, Backend, Config};
+use crate::counts::Counts;
 use crate::endpoint::Endpoint;
 use crate::intake::{Capacity, Intake};
+use crate::streams::{self, Kinesis, Streams, Topics};
 
 /// How long `close` waits for the last commits, and once more for the last answers to go out.
 const CLOSING: Duration = Duration::from_secs(1);
 
-/// Takes records over HTTP as Confluent REST Proxy v2 does.
+/// Takes records over HTTP as Confluent REST Proxy v2 does, and as API Gateway does in front of Kinesis.
 pub struct WebhookSource {
     config: Config,
-    writable: TopicPatterns,
+    allowed: Allowed,
+    counts: Arc<Counts>,
     intake: Arc<Intake>,
     server: Mutex<Option<Server>>,
     flight: Mutex<Flight>,
@@ -59,17 +63,25 @@ impl WebhookSource {
 
     /// The HTTP side alone, without a socket.
     pub fn endpoint(&self, topics: Arc<dyn TopicDirectory>) -> Endpoint {
+        let backend = match self.config.backend {
+            Backend::Kinesis => {
+                let access = self.config.kinesis.access();
+                streams::Backend::Kinesis(Kinesis::new(access, self.config.ack_timeout()))
+            }
+            Backend::Kafka => streams::Backend::Kafka(Topics {
+                intake: Arc::clone(&self.intake),
+                directory: Arc::clone(&topics),
+                mapping: self.config.topic_mapping.clone(),
+            }),
+        };
         Endpoint {
             intake: Arc::clone(&self.intake),
             topics,
-            writable: self.writable.clone(),
+            writable: self.allowed.topics.clone(),
             max_body_bytes: self.config.max_body_bytes,
-            ack_timeout: self.ack_timeout(),
+            streams: Arc::new(Streams { allowed: self.allowed.streams.clone(), backend }),
+            counts: Arc::clone(&self.counts),
         }
-    }
-
-    fn ack_timeout(&self) -> Duration {
-        Duration::from_millis(self.config.ack_timeout_ms)
     }
 }
 
@@ -77,14 +89,14 @@ impl Plugin for WebhookSource {
     type Config = Config;
 
     const NAME: &'static str = "webhook-source";
-    const SUMMARY: &'static str =
-        "Takes records over HTTP, as Confluent REST Proxy v2 does (POST /topics/{topic}).";
+    const SUMMARY: &'static str = "Takes records over HTTP, as Confluent REST Proxy v2 (POST /topics/{topic}) and Kinesis behind API Gateway do.";
 
     fn create(config: Config, _: &TaskInfo) -> Result<Self, Vec<ConfigProblem>> {
-        let writable = config.check()?;
+        let allowed = config.check()?;
         let capacity = Capacity { records: config.queue_records, bytes: config.queue_bytes };
-        let (server, flight) = (Mutex::default(), Mutex::default());
-        Ok(Self { config, writable, intake: Intake::new(capacity), server, flight })
+        let intake = Intake::new(capacity, config.ack_timeout());
+        let (counts, server, flight) = (Arc::default(), Mutex::default(), Mutex::default());
+        Ok(Self { config, allowed, counts, intake, server, flight })
     }
 }
 
@@ -172,6 +184,10 @@ impl Source for WebhookSource {
         }
         *lock(&self.flight) = Flight::default();
         Ok(())
+    }
+
+    fn metrics(&self) -> Vec<Metric> {
+        self.counts.metrics()
     }
 
     fn wants_acks(&self) -> bool {
