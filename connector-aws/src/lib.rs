@@ -6,4 +6,5 @@ pub mod access;
 pub mod error;
 pub mod kinesis;
 pub mod kpl;
+pub mod parts;
 pub mod store;

@@ -12,17 +12,21 @@ use connector_core::{ConnectError, Result};
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, AwsCredential};
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
+use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use object_store::{BackoffConfig, CredentialProvider, ObjectStore, RetryConfig};
 use url::Url;
 
 use crate::access::Access;
+use crate::parts::{self, LocalParts, MemoryParts};
 
 /// A place in a store.
 #[derive(Clone)]
 pub struct Location {
     /// The whole bucket or file system.
     pub store: Arc<dyn ObjectStore>,
+    /// The same, for objects in parts of [`parts::PART_BYTES`].
+    pub parts: Arc<dyn MultipartStore>,
     /// Where in it.
     pub path: Path,
     pub url: Url,
@@ -78,12 +82,21 @@ pub async fn open(url: &Url, access: &Access) -> Result<Location> {
     };
     let host = url.host_str().unwrap_or_default();
     let path = Path::from_url_path(url.path()).map_err(|cause| wrong(cause.into()))?;
-    let store: Arc<dyn ObjectStore> = match url.scheme() {
-        "s3" => Arc::new(s3(host, access).await.map_err(wrong)?),
-        "memory" => memory(host),
-        _ => Arc::new(LocalFileSystem::new()),
+    let (store, parts): (Arc<dyn ObjectStore>, Arc<dyn MultipartStore>) = match url.scheme() {
+        "s3" => {
+            let s3 = Arc::new(s3(host, access).await.map_err(wrong)?);
+            (Arc::clone(&s3) as _, s3)
+        }
+        "memory" => {
+            let memory = memory(host);
+            (Arc::clone(&memory) as _, Arc::new(MemoryParts::new(memory)))
+        }
+        _ => {
+            let files = LocalFileSystem::new();
+            (Arc::new(files.clone()), Arc::new(LocalParts::new(files, parts::PART_BYTES)))
+        }
     };
-    Ok(Location { store, path, url: url.clone() })
+    Ok(Location { store, parts, path, url: url.clone() })
 }
 
 async fn s3(bucket: &str, access: &Access) -> object_store::Result<object_store::aws::AmazonS3> {

@@ -2,19 +2,14 @@
 
 use connector_aws::error::Keys;
 use connector_core::ConnectError;
-use object_store::Error;
-use object_store::path::{self, Path};
+use object_store::path;
 
-const KEYS: Keys = Keys { location: "s3.bucket.name", region: "s3.region", endpoint: "store.url" };
+/// For hints.
+pub const KEYS: Keys = Keys { location: "s3.bucket.name", region: "s3.region", endpoint: "store.url" };
 
 /// A key that no store takes.
 pub fn bad_key(key: &str, cause: path::Error) -> ConnectError {
     ConnectError::user("s3.key", format!("`{key}` cannot be an object key"))
         .caused_by(cause)
         .hint("check `topics.dir`, `directory.delim` and `file.delim`")
-}
-
-/// `error` while `doing` (`putting`) something to the object `key` of `store` (`bucket b at http://…`).
-pub fn explain(store: &str, doing: &str, key: Option<&Path>, error: &Error) -> ConnectError {
-    connector_aws::error::explain(&KEYS, store, doing, key, error)
 }

@@ -2,21 +2,18 @@
 //!
 //! A [`writer::Writer`] appends each record to the open file of its partition ([`body`]); at `flush.size` the file is
 //! closed and becomes an [`object::Object`], published at commit. Files larger than `s3.part.size` leave memory in
-//! parts while they grow ([`upload`]). [`store`] is S3, a directory, or memory.
+//! parts while they grow ([`connector_aws::parts`]). [`store`] is S3, a directory, or memory.
 
 mod body;
 mod config;
 mod error;
 mod format;
 mod layout;
-mod local;
-mod memory;
 mod not_yet;
 mod object;
 mod schedule;
 mod sink;
 mod store;
-mod upload;
 mod writer;
 
 pub use config::Config;

@@ -3,14 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use connector_aws::parts::{Store, Upload};
 use connector_core::{ConnectError, Offset, Result};
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 use object_store::{Error, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use tokio::sync::Mutex;
-
-use crate::store::Store;
-use crate::upload::Upload;
 
 /// Objects of one commit that are put at once.
 const PUTS_AT_ONCE: usize = 8;

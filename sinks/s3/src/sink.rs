@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::Utc;
 use chrono_tz::Tz;
+use connector_aws::parts::Store;
 use connector_core::{
     Assignment, Batch, Committable, ConfigProblem, ConnectError, CutSchedule, Delivery, FlushRange, Needs,
     Plugin, Result, Resume, Sink, TaskInfo, TopicPartition, Written, async_trait,
@@ -16,7 +17,7 @@ use crate::config::Config;
 use crate::not_yet::INERT_KEYS;
 use crate::object::Staging;
 use crate::schedule;
-use crate::store::Store;
+use crate::store;
 use crate::writer::{Ready, Settings, Writer};
 
 /// Parts in flight while files grow, over all files of the task.
@@ -105,7 +106,7 @@ impl Sink for S3Sink {
     }
 
     async fn open(&self, partitions: &[Assignment]) -> Result<Resume> {
-        self.store.get_or_try_init(|| Store::open(&self.config)).await?;
+        self.store.get_or_try_init(|| store::open(&self.config)).await?;
         let mut writers = self.writers();
         for Assignment { partition, .. } in partitions {
             writers.entry(partition.clone()).or_default();

@@ -4,19 +4,18 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use connector_aws::error::explain;
+use connector_aws::parts::{LocalParts, MemoryParts, Store};
 use connector_core::{ConnectError, Result};
 use futures::StreamExt;
 use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, AwsCredential};
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
-use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use object_store::{BackoffConfig, ObjectStore, RetryConfig, StaticCredentialProvider};
 
 use crate::config::{Config, Sse};
 use crate::error;
-use crate::local::LocalParts;
-use crate::memory::MemoryParts;
 
 /// What `store.url` names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,15 +38,6 @@ impl<'a> Scheme<'a> {
     }
 }
 
-/// An open store.
-#[derive(Clone)]
-pub struct Store {
-    pub objects: Arc<dyn ObjectStore>,
-    pub parts: Arc<dyn MultipartStore>,
-    /// For messages: "bucket `b` at http://…".
-    pub place: Arc<str>,
-}
-
 static MEMORY: Mutex<BTreeMap<String, Arc<InMemory>>> = Mutex::new(BTreeMap::new());
 
 /// The store that sinks with `store.url: memory://<name>` and this bucket write to; for tests.
@@ -56,66 +46,60 @@ pub fn memory_store(name: &str, bucket: &str) -> Arc<InMemory> {
     Arc::clone(stores.entry(format!("{name}/{bucket}")).or_default())
 }
 
-impl Store {
-    /// Connects and makes sure that the bucket is there.
-    pub async fn open(config: &Config) -> Result<Self> {
-        let bucket = &config.bucket;
-        match config.store_url.as_deref().and_then(Scheme::of) {
-            Some(Scheme::Memory(name)) => {
-                let store = memory_store(name, bucket);
-                let place = format!("bucket `{bucket}` in memory").into();
-                let parts = Arc::new(MemoryParts::new(Arc::clone(&store)));
-                Ok(Self { objects: store, parts, place })
-            }
-            Some(Scheme::File(directory)) => {
-                let directory = std::path::Path::new(directory).join(bucket);
-                let place: Arc<str> = directory.display().to_string().into();
-                tokio::fs::create_dir_all(&directory).await.map_err(|cause| {
-                    ConnectError::external("s3.file", format!("{place}: cannot create the directory"))
-                        .caused_by(cause)
-                        .hint("check `store.url` and its permissions")
-                })?;
-                let files = LocalFileSystem::new_with_prefix(&directory)
-                    .map_err(|cause| error::explain(&place, "opening", None, &cause))?;
-                let parts = Arc::new(LocalParts::new(files.clone(), config.part_size.max(1)));
-                Ok(Self { objects: Arc::new(files), parts, place })
-            }
-            other => {
-                let url = match other {
-                    Some(Scheme::Http(url)) => Some(url),
-                    _ => None,
-                };
-                let place: Arc<str> = match url {
-                    Some(url) => format!("bucket `{bucket}` at {url}").into(),
-                    None => format!("bucket `{bucket}` in {}", config.region).into(),
-                };
-                let s3 = s3(config, url).map_err(|cause| {
-                    ConnectError::user("s3.config", format!("{place}: cannot be set up")).caused_by(cause)
-                })?;
-                let store = Arc::new(s3);
-                let store = Self { objects: Arc::clone(&store) as _, parts: store, place };
-                store.check(config).await?;
-                Ok(store)
-            }
+/// Connects and makes sure that the bucket is there.
+pub async fn open(config: &Config) -> Result<Store> {
+    let bucket = &config.bucket;
+    match config.store_url.as_deref().and_then(Scheme::of) {
+        Some(Scheme::Memory(name)) => {
+            let store = memory_store(name, bucket);
+            let place = format!("bucket `{bucket}` in memory").into();
+            let parts = Arc::new(MemoryParts::new(Arc::clone(&store)));
+            Ok(Store { objects: store, parts, place, keys: error::KEYS })
+        }
+        Some(Scheme::File(directory)) => {
+            let directory = std::path::Path::new(directory).join(bucket);
+            let place: Arc<str> = directory.display().to_string().into();
+            tokio::fs::create_dir_all(&directory).await.map_err(|cause| {
+                ConnectError::external("s3.file", format!("{place}: cannot create the directory"))
+                    .caused_by(cause)
+                    .hint("check `store.url` and its permissions")
+            })?;
+            let files = LocalFileSystem::new_with_prefix(&directory)
+                .map_err(|cause| explain(&error::KEYS, &place, "opening", None, &cause))?;
+            let parts = Arc::new(LocalParts::new(files.clone(), config.part_size.max(1)));
+            Ok(Store { objects: Arc::new(files), parts, place, keys: error::KEYS })
+        }
+        other => {
+            let url = match other {
+                Some(Scheme::Http(url)) => Some(url),
+                _ => None,
+            };
+            let place: Arc<str> = match url {
+                Some(url) => format!("bucket `{bucket}` at {url}").into(),
+                None => format!("bucket `{bucket}` in {}", config.region).into(),
+            };
+            let s3 = s3(config, url).map_err(|cause| {
+                ConnectError::user("s3.config", format!("{place}: cannot be set up")).caused_by(cause)
+            })?;
+            let store = Arc::new(s3);
+            let store = Store { objects: Arc::clone(&store) as _, parts: store, place, keys: error::KEYS };
+            check(&store, config).await?;
+            Ok(store)
         }
     }
+}
 
-    /// Asks for the first key below `topics.dir`: a missing bucket or wrong credentials show now, not hours later.
-    async fn check(&self, config: &Config) -> Result<()> {
-        let prefix = Path::parse(&config.topics_dir).ok();
-        let Some(Err(cause)) = self.objects.list(prefix.as_ref()).next().await else { return Ok(()) };
-        let error = self.explain("opening", None, &cause);
-        if error.code == "s3.access_denied" {
-            // A role that may only put objects is enough to work.
-            tracing::warn!(%error, "the bucket cannot be listed; going on");
-            return Ok(());
-        }
-        Err(error)
+/// Asks for the first key below `topics.dir`: a missing bucket or wrong credentials show now, not hours later.
+async fn check(store: &Store, config: &Config) -> Result<()> {
+    let prefix = Path::parse(&config.topics_dir).ok();
+    let Some(Err(cause)) = store.objects.list(prefix.as_ref()).next().await else { return Ok(()) };
+    let error = store.explain("opening", None, &cause);
+    if error.code == "s3.access_denied" {
+        // A role that may only put objects is enough to work.
+        tracing::warn!(%error, "the bucket cannot be listed; going on");
+        return Ok(());
     }
-
-    pub fn explain(&self, doing: &str, key: Option<&Path>, error: &object_store::Error) -> ConnectError {
-        error::explain(&self.place, doing, key, error)
-    }
+    Err(error)
 }
 
 fn s3(config: &Config, url: Option<&str>) -> object_store::Result<AmazonS3> {

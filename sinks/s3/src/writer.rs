@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicU64;
 use arrow::array::Array;
 use arrow::datatypes::FieldRef;
 use bytes::BytesMut;
+use connector_aws::parts::{Part, Upload};
 use connector_core::envelope::VALUE;
 use connector_core::json::DecimalFormat;
 use connector_core::{
@@ -18,7 +19,6 @@ use crate::config::{Config, Format, NullValues};
 use crate::format::Rows;
 use crate::layout::Layout;
 use crate::object::{Object, Staged};
-use crate::upload::{Part, Upload};
 
 /// What a writer has to know of the configuration.
 #[derive(Debug)]

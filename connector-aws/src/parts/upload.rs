@@ -12,7 +12,7 @@ use object_store::{MultipartId, ObjectStoreExt, PutPayload};
 use tokio::sync::{Mutex as AsyncMutex, OnceCell, OwnedSemaphorePermit};
 use tokio::task::JoinSet;
 
-use crate::store::Store;
+use super::Store;
 
 /// Parts of one object that are sent at once by [`Upload::send_all`].
 const PARTS_AT_ONCE: usize = 4;
@@ -152,14 +152,15 @@ impl fmt::Debug for Upload {
 mod tests {
     use std::sync::atomic::AtomicUsize;
 
-    use connector_core::async_trait;
+    use async_trait::async_trait;
     use object_store::memory::InMemory;
     use object_store::multipart::MultipartStore;
     use object_store::{Error, PutResult};
     use tokio::sync::Semaphore;
 
     use super::*;
-    use crate::memory::MemoryParts;
+    use crate::error::Keys;
+    use crate::parts::MemoryParts;
 
     /// Fails the first `failures` parts, and loses the answer of each completion.
     struct Flaky {
@@ -211,7 +212,12 @@ mod tests {
         let memory = Arc::new(InMemory::new());
         let parts = MemoryParts::new(Arc::clone(&memory));
         let parts = Arc::new(Flaky { parts, failures: AtomicUsize::new(failures), loses_answers });
-        Store { objects: memory, parts, place: "a flaky store".into() }
+        Store {
+            objects: memory,
+            parts,
+            place: "a flaky store".into(),
+            keys: Keys { location: "bucket", region: "region", endpoint: "url" },
+        }
     }
 
     async fn body(store: &Store) -> Vec<u8> {
