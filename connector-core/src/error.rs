@@ -67,6 +67,12 @@ impl ConnectError {
         self
     }
 
+    /// A hint for an error that has none of its own.
+    #[must_use]
+    pub fn hint_if_none(self, hint: &str) -> Self {
+        if self.hint.is_empty() { self.hint(hint) } else { self }
+    }
+
     #[must_use]
     pub fn no_retry(mut self) -> Self {
         self.retry = Retry::NoRetry;

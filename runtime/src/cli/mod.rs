@@ -12,6 +12,7 @@ use crate::plugin::registry::Registry;
 
 mod describe;
 mod plugins;
+mod progress;
 mod reference;
 mod run;
 mod schema;
@@ -19,7 +20,7 @@ mod validate;
 
 /// Everything is as it should be.
 pub const OK: u8 = 0;
-/// The configuration is wrong, or names what there is not.
+/// The configuration is wrong, or names what there is not; or a task of a bounded run failed.
 pub const WRONG_CONFIG: u8 = 1;
 /// The work failed after the configuration was accepted.
 pub const FAILED: u8 = 3;
@@ -27,9 +28,9 @@ pub const FAILED: u8 = 3;
 const EXIT_CODES: &str = "\
 Exit codes:
   0  all is well
-  1  the configuration is wrong; every error has been printed
+  1  the configuration is wrong, and every error has been printed; or a task of a bounded run failed
   2  the command line is wrong
-  3  the work failed after the configuration was accepted";
+  3  the work failed after the configuration was accepted; a bounded run was stopped before its end";
 
 /// A subcommand that the program adds to the runtime's own, and what it does.
 pub type Extra = (clap::Command, fn(&ArgMatches) -> ExitCode);
@@ -53,9 +54,9 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the connectors of the files until SIGTERM or SIGINT, then publish what is due and stop.
-    Run(RunArgs),
+    Run(run::Args),
     /// Check files without touching the network; prints every error.
-    Validate(RunArgs),
+    Validate(FileArgs),
     /// List the plugins: name, kind, version, other names, where from.
     Plugins(PluginsArgs),
     /// Show the keys of a plugin: types, defaults, what they do.
@@ -68,7 +69,7 @@ enum Command {
 
 /// The files of `run` and `validate`.
 #[derive(Clone, Debug, Args)]
-pub struct RunArgs {
+pub struct FileArgs {
     /// YAML with worker, topics and connectors, Connect's .properties files, or {"name", "config"} JSON documents.
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
@@ -137,7 +138,8 @@ pub fn main(app: App) -> ExitCode {
 
 fn dispatch(command: Command, mut registry: Registry) -> u8 {
     let files = match &command {
-        Command::Run(args) | Command::Validate(args) => args.files.as_slice(),
+        Command::Run(args) => args.files.files.as_slice(),
+        Command::Validate(args) => &args.files,
         Command::Plugins(args) => &args.files,
         Command::Describe(args) => &args.files,
         Command::Schema(_) | Command::Reference => &[],

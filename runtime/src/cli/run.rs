@@ -1,32 +1,80 @@
-//! `sidestream run FILE…`: until SIGTERM or SIGINT, then drain.
+//! `sidestream run FILE…`: until SIGTERM or SIGINT, then drain; or until everything is done.
 
 use std::io::IsTerminal;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
+use clap::ValueEnum;
 use connector_core::Result;
+use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use super::{FAILED, OK, Output, RunArgs, WRONG_CONFIG, environment, print_diagnostics, print_json};
+use super::progress::{self, AboveLines, Done};
+use super::{FAILED, FileArgs, OK, Output, WRONG_CONFIG, environment, print_diagnostics, print_json};
 use crate::config::{self, Deployment};
 use crate::http;
 use crate::plugin::registry::Registry;
 use crate::task::status::State;
 use crate::task::worker::Worker;
 
-pub(super) fn run(args: &RunArgs, registry: &Registry) -> u8 {
-    init_logging(args.output.output);
-    let deployment = match config::load(&args.files, registry, &environment) {
-        Ok(deployment) => deployment,
-        Err(diagnostics) => {
-            match args.output.output {
-                Output::Human => print_diagnostics(&diagnostics),
-                Output::Json => print_json(&diagnostics),
-            }
-            return WRONG_CONFIG;
-        }
+/// The files, and when to end.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    pub files: FileArgs,
+    /// End once all is done that there was in the beginning: sources at their end, sinks at the ends that their topics
+    /// had (or have when the sources of the same run are done). A task that fails makes the exit code 1.
+    #[arg(long, value_enum, value_name = "WHEN")]
+    pub until: Option<Until>,
+    /// Give up a bounded run after this time, such as 90s, 30m or 2h; then the exit code is 3.
+    #[arg(long, value_name = "TIME", value_parser = duration, requires = "until")]
+    pub timeout: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Until {
+    CaughtUp,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let (number, unit) = text.split_at(text.trim_end_matches(|c: char| c.is_ascii_alphabetic()).len());
+    let seconds = match unit {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return Err("write a number and s, m or h, such as 30m".to_owned()),
     };
-    if deployment.worker.bootstrap_servers.is_none() {
+    let number: u64 = number.parse().map_err(|_| "write a number and s, m or h, such as 30m".to_owned())?;
+    number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(|| "that is too long".to_owned())
+}
+
+pub(super) fn run(args: &Args, registry: &Registry) -> u8 {
+    let output = args.files.output.output;
+    init_logging(output);
+    let refuse = |diagnostics: &[config::Diagnostic]| {
+        match output {
+            Output::Human => print_diagnostics(diagnostics),
+            Output::Json => print_json(&diagnostics),
+        }
+        WRONG_CONFIG
+    };
+    let mut deployment = match config::load(&args.files.files, registry, &environment) {
+        Ok(deployment) => deployment,
+        Err(diagnostics) => return refuse(&diagnostics),
+    };
+    if args.until.is_some() {
+        let endless: Vec<_> = deployment.connectors.iter_mut().filter_map(|c| c.bound()).collect();
+        if !endless.is_empty() {
+            return refuse(&endless);
+        }
+    }
+    let needs_kafka = |c: &config::ConnectorConfig| c.source.is_none() || c.sink.is_none();
+    let worker = &deployment.worker;
+    if worker.bootstrap_servers.is_none()
+        && (worker.offset_storage_file.is_none() || deployment.connectors.iter().any(needs_kafka))
+    {
         tracing::error!(
             "no file says where Kafka is; add one with `worker: {{bootstrap.servers: host:9092}}`"
         );
@@ -42,38 +90,107 @@ pub(super) fn run(args: &RunArgs, registry: &Registry) -> u8 {
             return FAILED;
         }
     };
-    let outcome = runtime.block_on(serve(deployment));
+    let outcome = runtime.block_on(serve(deployment, args));
     // Threads that hang in a plugin must not keep the process.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
-    match outcome {
-        Ok(()) => OK,
-        Err(error) => {
-            tracing::error!("{error}");
-            FAILED
-        }
-    }
+    outcome.unwrap_or_else(|error| {
+        tracing::error!("{error}");
+        FAILED
+    })
 }
 
-/// Ends with an error when a drain did not succeed; a task that failed before has said so and is no reason.
-async fn serve(deployment: Deployment) -> Result<()> {
+/// The exit code. Of an endless run a failed task is no reason for one: it has said so, and the others went on.
+async fn serve(deployment: Deployment, args: &Args) -> Result<u8> {
+    let bounded = !deployment.connectors.is_empty() && deployment.connectors.iter().all(|c| c.bounded_run);
+    let began = Instant::now();
     let listeners = http::bind(&deployment.worker.listeners).await?;
     let worker = Worker::new(deployment)?;
     http::serve(&worker, listeners);
     let addresses = worker.deployment().worker.listeners.join(",");
     let connectors = worker.deployment().connectors.len();
     tracing::info!(connectors, listeners = addresses, "worker started");
-    let stopper = worker.clone();
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let (stopper, flag, timeout) = (worker.clone(), interrupted.clone(), args.timeout);
     tokio::spawn(async move {
-        stop_signal().await;
-        tracing::info!("stopping: publishing what is due");
+        let time_is_up = async {
+            match timeout {
+                Some(timeout) => tokio::time::sleep(timeout).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = stop_signal() => tracing::info!("stopping: publishing what is due"),
+            () = time_is_up => tracing::error!("the run did not end in the time of --timeout: stopping"),
+        }
+        flag.store(true, Ordering::Release);
         stopper.stop();
     });
+    let shown = bounded.then(|| tokio::spawn(progress::show(worker.clone())));
     worker.clone().run().await;
-    report(&worker);
-    Ok(())
+    if let Some(shown) = shown {
+        shown.abort();
+    }
+    let failed = report(&worker);
+    if !bounded {
+        return Ok(OK);
+    }
+    let code = match (interrupted.load(Ordering::Acquire), failed) {
+        (_, true) => WRONG_CONFIG,
+        (true, false) => FAILED,
+        (false, false) => OK,
+    };
+    let summary = Summary::of(&worker, began.elapsed(), code == OK);
+    match args.files.output.output {
+        Output::Human => summary.log(),
+        Output::Json => print_json(&summary),
+    }
+    Ok(code)
 }
 
-fn report(worker: &Arc<Worker>) {
+/// What a bounded run has done.
+#[derive(Serialize)]
+struct Summary {
+    caught_up: bool,
+    elapsed_ms: u64,
+    connectors: Vec<ConnectorSummary>,
+}
+
+#[derive(Serialize)]
+struct ConnectorSummary {
+    name: String,
+    read: u64,
+    delivered: u64,
+    filtered: u64,
+    rejected: u64,
+    /// Why tasks failed.
+    errors: Vec<String>,
+}
+
+impl Summary {
+    fn of(worker: &Worker, elapsed: Duration, caught_up: bool) -> Self {
+        let of = |name: &String| {
+            let Done { read, delivered, filtered, rejected } = progress::done(worker, name);
+            let tasks = worker.board.tasks();
+            let conditions = tasks.iter().filter(|task| task.connector == *name).map(|task| task.condition());
+            let errors = conditions.filter(|c| c.state == State::Failed).map(|c| c.reason).collect();
+            ConnectorSummary { name: name.clone(), read, delivered, filtered, rejected, errors }
+        };
+        let connectors = worker.deployment().connectors.iter().map(|c| of(&c.name)).collect();
+        Self { caught_up, elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX), connectors }
+    }
+
+    fn log(&self) {
+        for c in &self.connectors {
+            let ConnectorSummary { name, read, delivered, filtered, rejected, .. } = c;
+            tracing::info!(connector = name, read, delivered, filtered, rejected, "done");
+        }
+        let how = if self.caught_up { "caught up" } else { "not caught up" };
+        tracing::info!("{how} after {:.1} s", self.elapsed_ms as f64 / 1000.0);
+    }
+}
+
+/// Says how it ended; whether a task has failed.
+fn report(worker: &Arc<Worker>) -> bool {
     let failed: Vec<String> = worker
         .board
         .tasks()
@@ -86,6 +203,7 @@ fn report(worker: &Arc<Worker>) {
     } else {
         tracing::warn!(failed = failed.join(","), "worker stopped; these tasks had failed");
     }
+    !failed.is_empty()
 }
 
 async fn stop_signal() {
@@ -103,7 +221,7 @@ async fn stop_signal() {
 /// People on a terminal get lines, everybody else JSON. `RUST_LOG` chooses what is logged.
 fn init_logging(output: Output) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(AboveLines);
     let set = if output == Output::Human && std::io::stderr().is_terminal() {
         logs.with_target(false).try_init()
     } else {
@@ -111,5 +229,20 @@ fn init_logging(output: Output) {
     };
     if let Err(error) = set {
         eprintln!("warning: logging was set up already: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_numbers_with_a_unit() {
+        assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("30m"), Ok(Duration::from_secs(1800)));
+        assert_eq!(duration("2h"), Ok(Duration::from_secs(7200)));
+        for wrong in ["", "m", "1d", "-1s", "1.5h", "99999999999999999999s", "18446744073709551615h"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
     }
 }

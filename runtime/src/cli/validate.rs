@@ -3,7 +3,7 @@
 use connector_core::Kind;
 use serde::Serialize;
 
-use super::{OK, Output, RunArgs, WRONG_CONFIG, environment, print, print_diagnostics, print_json};
+use super::{FileArgs, OK, Output, WRONG_CONFIG, environment, print, print_diagnostics, print_json};
 use crate::config::{self, ConnectorConfig, Diagnostic, Severity};
 use crate::plugin::registry::Registry;
 
@@ -31,7 +31,7 @@ impl<'a> Connector<'a> {
     }
 }
 
-pub(super) fn run(args: &RunArgs, registry: &Registry) -> u8 {
+pub(super) fn run(args: &FileArgs, registry: &Registry) -> u8 {
     let loaded = config::load(&args.files, registry, &environment);
     let (connectors, diagnostics) = match &loaded {
         Ok(deployment) => (deployment.connectors.as_slice(), &deployment.diagnostics),

@@ -31,6 +31,10 @@ pub struct ConnectorConfig {
     pub sink: Option<PluginUse>,
     pub transforms: Vec<TransformUse>,
     pub tasks_max: usize,
+    /// It ends once it is caught up.
+    pub bounded_run: bool,
+    /// Its source, if it has one, comes to an end.
+    pub bounded_source: bool,
     /// What a sink reads; an empty list for a source.
     pub topics: TopicSelection,
     pub key_converter: ConverterUse,
@@ -130,6 +134,8 @@ pub(super) struct PluginKeys<'a> {
     /// In front of the plugin's own keys.
     pub prefix: &'a str,
     pub kinds: &'a [Kind],
+    /// The connector has both ends.
+    pub direct: bool,
 }
 
 /// Checks the plugins of one connector and remembers what unknown keys may have meant.
@@ -175,7 +181,7 @@ impl Checker<'_> {
         self.schemas.push((prefix.to_owned(), found.name.clone(), names, lenient));
 
         let map = settings.under(prefix);
-        let task = TaskInfo::default();
+        let task = TaskInfo { direct: keys.direct, ..TaskInfo::default() };
         let skip = |key: &str| !settings.is_resolved(&format!("{prefix}{key}"));
         let checked = check::all(&found.schema, &map, skip, |value| match found.kind() {
             Kind::Source => found.create_source(value, &task).map(drop),
@@ -191,13 +197,35 @@ impl Checker<'_> {
         }
     }
 
+    /// A key beside the `source:` and `sink:` blocks.
+    fn unknown_in_pipeline(&self, settings: &Settings, key: &str, report: &mut Report) {
+        if self.schemas.is_empty() {
+            return;
+        }
+        let framework = framework::names();
+        let inside = self.schemas.iter().find(|(prefix, _, names, _)| {
+            matches!(prefix.as_str(), "source." | "sink.") && names.iter().any(|name| name == key)
+        });
+        let hint = match (key, inside, nearest(key, framework.iter().map(String::as_str))) {
+            ("topics" | "topics.regex", ..) => "records do not pass through topics here".to_owned(),
+            (_, Some((prefix, ..)), _) => format!("it belongs below `{}:`", prefix.trim_end_matches('.')),
+            (_, _, Some(near)) => format!("did you mean `{near}`?"),
+            _ => "a plugin's own keys go below `source:` or `sink:`".to_owned(),
+        };
+        let message = format!("`{key}` is no key of a connector with `source:` and `sink:`");
+        UnknownKeys::report(self.wish, !self.yaml, settings, key, message, hint, report);
+    }
+
     fn unknown(&self, settings: &Settings, source: bool, report: &mut Report) {
         let framework = framework::names();
         for key in settings.unknown() {
             let (prefix, class, names, lenient) =
                 match self.schemas.iter().rev().find(|s| key.starts_with(&s.0)) {
                     Some(schema) => schema,
-                    None => continue,
+                    None => {
+                        self.unknown_in_pipeline(settings, &key, report);
+                        continue;
+                    }
                 };
             let name = key.strip_prefix(prefix.as_str()).unwrap_or(&key);
             let framework = framework.iter().filter(|_| !prefix.starts_with("transforms."));
@@ -248,18 +276,26 @@ pub(super) fn read(
     checker.unknown(&settings, source.is_some() && !is_sink, report);
     let unusable = |end: &Option<(Component, Option<Value>)>| matches!(end, Some((_, None)));
     let incomplete = unusable(&source) || unusable(&sink) || (source.is_none() && sink.is_none());
-    let secrets = settings.finish(report);
-    let common = common.filter(|_| !incomplete)?;
     let plugin = |end: Option<(Component, Option<Value>)>| {
         end.and_then(|(component, config)| Some(PluginUse { component, config: config? }))
     };
+    let (source, sink) = (plugin(source), plugin(sink));
+    let bounded_source = source.as_ref().is_some_and(|source| is_bounded(source, sink.is_some()));
+    let bounded_run = common.as_ref().is_some_and(|c| c.run_until.is_some());
+    if bounded_run && source.is_some() && !bounded_source {
+        settings.error("run.until", ENDLESS.0, ENDLESS.1, report);
+    }
+    let secrets = settings.finish(report);
+    let common = common.filter(|_| !incomplete)?;
     Some(ConnectorConfig {
         name: name.to_owned(),
         place: declared.place.clone(),
-        source: plugin(source),
-        sink: plugin(sink),
+        source,
+        sink,
         transforms,
         tasks_max: common.tasks_max,
+        bounded_run,
+        bounded_source,
         topics,
         key_converter,
         value_converter,
@@ -270,6 +306,30 @@ pub(super) fn read(
         admin_overrides: common.admin_override,
         secrets,
     })
+}
+
+/// What is wrong with a bounded run of an endless source.
+const ENDLESS: (&str, &str) = (
+    "the source never comes to an end, so there is no time at which it is caught up",
+    "use a source that ends (`objects-source` without `objects.follow`, `file-source` with `file.stop.at.end`, …), or run \
+     this connector without a bound, in a file of its own",
+);
+
+fn is_bounded(source: &PluginUse, direct: bool) -> bool {
+    let task = TaskInfo { direct, ..TaskInfo::default() };
+    source.component.create_source(&source.config, &task).is_ok_and(|source| source.bounded())
+}
+
+impl ConnectorConfig {
+    /// Makes the connector end once it is caught up, or says why it cannot.
+    pub fn bound(&mut self) -> Option<Diagnostic> {
+        self.bounded_run = true;
+        if self.source.is_none() || self.bounded_source {
+            return None;
+        }
+        let error = Diagnostic::error(&self.place, ENDLESS.0).connector(Some(&self.name));
+        Some(error.hint(ENDLESS.1))
+    }
 }
 
 type End = Option<(Component, Option<Value>)>;
@@ -287,7 +347,13 @@ fn ends(checker: &mut Checker<'_>, settings: &mut Settings, report: &mut Report)
         }
         Some(class) => {
             let kinds = [Kind::Source, Kind::Sink];
-            let keys = PluginKeys { class: &class, class_key: "connector.class", prefix: "", kinds: &kinds };
+            let keys = PluginKeys {
+                class: &class,
+                class_key: "connector.class",
+                prefix: "",
+                kinds: &kinds,
+                direct: false,
+            };
             let end = checker.plugin(&keys, settings, report);
             return match end.as_ref().map(|(component, _)| component.kind()) {
                 Some(Kind::Source) => (end, None),
@@ -300,18 +366,12 @@ fn ends(checker: &mut Checker<'_>, settings: &mut Settings, report: &mut Report)
         }
         None => {}
     }
+    let direct = blocks.iter().all(|(_, key, _)| settings.get(key).is_some());
     let [source, sink] = blocks.map(|(prefix, class_key, kind)| {
         let class = class(settings, class_key)?;
         settings.know(class_key, false, report);
-        let keys = PluginKeys { class: &class, class_key, prefix, kinds: &[kind] };
+        let keys = PluginKeys { class: &class, class_key, prefix, kinds: &[kind], direct };
         checker.plugin(&keys, settings, report)
     });
-    if settings.get("source.class").is_some() && settings.get("sink.class").is_some() {
-        let message =
-            "a connector with both a source and a sink is not supported yet: direct pipelines come later";
-        let hint = "write two connectors: one with only the source, which writes to a topic, and one with only the \
-                    sink, which reads that topic";
-        settings.error("source.class", message, hint, report);
-    }
     (source, sink)
 }

@@ -46,6 +46,10 @@ pub struct ConnectorKeys {
     /// Whether a stopping sink publishes what it has instead of dropping the open tail, which is then read again.
     #[serde(default, rename = "flush.on.stop")]
     pub flush_on_stop: bool,
+    /// `caught-up`: the connector ends once it has done all that there was when it began. `sidestream run --until
+    /// caught-up` says so for all connectors.
+    #[serde(default, rename = "run.until")]
+    pub run_until: Option<Until>,
     /// What to do with keys that nothing knows; default: an error in YAML under a short name, else a warning.
     #[serde(default, rename = "config.unknown")]
     pub unknown_keys: Option<UnknownKeys>,
@@ -58,6 +62,14 @@ pub struct ConnectorKeys {
     /// Settings of this connector's admin client: `admin.override.<client key>`.
     #[serde(default, rename = "admin.override")]
     pub admin_override: ConfigMap,
+}
+
+/// When a connector ends by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+pub enum Until {
+    /// A source at its end; a sink at the ends that its topics had in the beginning.
+    #[serde(rename = "caught-up")]
+    CaughtUp,
 }
 
 fn one() -> usize {

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+mod brokers;
 mod check;
 mod connector;
 mod converter;
@@ -123,11 +124,6 @@ fn deploy(
 ) -> Result<Deployment, Vec<Diagnostic>> {
     let documents = parse(texts, &mut report);
     let (worker, providers) = worker::read(&documents.workers, env, &mut report);
-    if documents.workers.is_empty() && !report.failed() {
-        let message = "no file has the worker's keys, so there is no Kafka to connect to";
-        let hint = "add a file with `worker: {bootstrap.servers: …}` before running";
-        report.add(Diagnostic::placeless(Severity::Warning, message).hint(hint));
-    }
     let topics = topics::read(&documents.topics, &providers, &mut report);
     let mut connectors: Vec<ConnectorConfig> = Vec::new();
     for (index, declared) in documents.connectors.iter().enumerate() {
@@ -144,6 +140,9 @@ fn deploy(
         connectors.extend(connector::read(declared, worker.as_ref(), registry, &providers, &mut report));
     }
     listen::check(worker.as_ref(), &connectors, &mut report);
+    if let Some(worker) = &worker {
+        brokers::check(worker, documents.workers.first(), &documents.connectors, &connectors, &mut report);
+    }
     let failed = report.failed();
     let diagnostics = report.finish();
     match worker.filter(|_| !failed) {

@@ -84,7 +84,13 @@ fn one(
         }
         return None;
     };
-    let keys = PluginKeys { class: &class, class_key: &type_key, prefix: &prefix, kinds: &[Kind::Transform] };
+    let keys = PluginKeys {
+        class: &class,
+        class_key: &type_key,
+        prefix: &prefix,
+        kinds: &[Kind::Transform],
+        direct: false,
+    };
     let (component, config) = checker.plugin(&keys, settings, report)?;
     Some(TransformUse { name: name.to_owned(), component, config: config? })
 }

@@ -50,6 +50,9 @@ pub struct WorkerConfig {
     #[serde(default = "minus_one", rename = "offset.storage.replication.factor")]
     #[schemars(range(min = -1, max = 32767))]
     pub offset_storage_replication_factor: i32,
+    /// File in which sources store their positions when there is no Kafka (only direct pipelines).
+    #[serde(default, rename = "offset.storage.file.filename")]
+    pub offset_storage_file: Option<PathBuf>,
     /// How long tasks may take to stop, in ms.
     #[serde(default = "five_seconds", rename = "task.shutdown.graceful.timeout.ms")]
     pub task_shutdown_graceful_timeout_ms: u64,
@@ -92,6 +95,9 @@ pub struct WorkerConfig {
     pub value_converter: Option<ConverterUse>,
     #[serde(skip)]
     pub secrets: SecretSet,
+    /// Whether the files name brokers, also by a placeholder that has no value now.
+    #[serde(skip)]
+    pub(super) names_brokers: bool,
 }
 
 impl fmt::Debug for WorkerConfig {
@@ -164,7 +170,7 @@ const CLIENT: [&str; 14] = [
 ];
 
 /// Connect's worker keys that need no action here; `.` at the end stands for all keys below.
-const INERT: [&str; 37] = [
+const INERT: [&str; 36] = [
     "access.control.",
     "admin.listeners",
     "config.storage.",
@@ -186,7 +192,6 @@ const INERT: [&str; 37] = [
     "auto.include.jmx.reporter",
     "offset.flush.interval.ms",
     "offset.flush.timeout.ms",
-    "offset.storage.file.filename",
     "plugin.discovery",
     "rebalance.timeout.ms",
     "response.http.headers.config",
@@ -301,17 +306,15 @@ pub(super) fn read<'a>(
     let client = client_keys(&mut settings, report);
     let lenient = sections.iter().all(|s| s.lenient);
     unknown(&mut settings, lenient, typed.as_ref().and_then(|w| w.unknown_keys), report);
-    let brokers = settings.get("bootstrap.servers").is_some_and(|b| !b.trim().is_empty());
-    if !sections.is_empty() && !brokers && settings.is_resolved("bootstrap.servers") {
-        let hint = "write `bootstrap.servers: host:9092` in the worker's keys";
-        settings.error("bootstrap.servers", "`bootstrap.servers` is missing", hint, report);
-    }
+    let names_brokers = settings.get("bootstrap.servers").is_some_and(|b| !b.trim().is_empty())
+        || !settings.is_resolved("bootstrap.servers");
     let secrets = settings.finish(report);
     let config = typed.map(|mut worker| {
+        worker.bootstrap_servers = worker.bootstrap_servers.filter(|servers| !servers.trim().is_empty());
         if worker.offset_storage_topic.is_empty() {
             worker.offset_storage_topic = format!("{}-offsets", worker.group_id);
         }
-        WorkerConfig { plugins, client, key_converter, value_converter, secrets, ..worker }
+        WorkerConfig { plugins, client, key_converter, value_converter, secrets, names_brokers, ..worker }
     });
     (config, providers)
 }

@@ -1,5 +1,6 @@
 //! `GET /metrics` in Prometheus' text format: Connect's metrics in jmx_exporter's spelling, and our own per task.
 
+use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -7,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
-use connector_core::Kind;
+use connector_core::{Kind, Metric, MetricKind};
 
 use crate::task::status::{self, TaskStatus};
 use crate::task::worker::Worker;
@@ -19,7 +20,7 @@ pub async fn metrics(axum::extract::State(worker): State<Arc<Worker>>) -> impl I
 /// One metric with its samples.
 struct Family<'a> {
     out: &'a mut String,
-    name: &'static str,
+    name: &'a str,
 }
 
 impl Family<'_> {
@@ -33,7 +34,7 @@ impl Family<'_> {
     }
 }
 
-fn family<'a>(out: &'a mut String, name: &'static str, kind: &str, help: &str) -> Family<'a> {
+fn family<'a>(out: &'a mut String, name: &'a str, kind: &str, help: &str) -> Family<'a> {
     let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
     Family { out, name }
 }
@@ -48,6 +49,39 @@ fn per_task<'t>(
     for task in tasks {
         family.sample(&[("connector", &task.connector), ("task", &task.task.to_string())], value(task));
     }
+}
+
+/// What plugins count, by name: a metric's samples stand together.
+fn of_plugins(out: &mut String, tasks: &[Arc<TaskStatus>]) {
+    let mut by_name: BTreeMap<String, Vec<(&TaskStatus, Metric)>> = BTreeMap::new();
+    for task in tasks {
+        for metric in task.plugin_metrics().into_iter().filter(|m| is_name(&m.name)) {
+            by_name.entry(metric.name.clone()).or_default().push((task, metric));
+        }
+    }
+    for (name, metrics) in by_name {
+        let Some((_, first)) = metrics.first() else { continue };
+        let kind = match first.kind {
+            MetricKind::Counter => "counter",
+            MetricKind::Gauge => "gauge",
+        };
+        let help = first.help.replace('\n', " ");
+        let mut family = family(out, &name, kind, &help);
+        for (task, metric) in &metrics {
+            let number = task.task.to_string();
+            let own = metric.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+            let labels: Vec<_> =
+                [("connector", task.connector.as_str()), ("task", &number)].into_iter().chain(own).collect();
+            family.sample(&labels, metric.value);
+        }
+    }
+}
+
+/// Whether Prometheus takes it; a plugin's mistake must not spoil the page.
+fn is_name(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
 fn count(n: &std::sync::atomic::AtomicU64) -> i64 {
@@ -165,6 +199,7 @@ fn render(worker: &Worker) -> String {
             lag.sample(&labels, records);
         }
     }
+    of_plugins(out, &tasks);
     family(out, "sidestream_memory_budget_bytes", "gauge", "Memory that records may take.")
         .sample(&[], worker.budget.total_bytes());
     family(out, "sidestream_memory_used_bytes", "gauge", "Memory that records take now.")

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use connector_core::{ConfigMap, ConnectError, Result, TopicDirectory};
+use connector_core::{ConfigMap, ConnectError, Offset, Result, TopicDirectory, TopicPartition};
 use rdkafka::admin::{
     AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
 };
@@ -60,6 +60,30 @@ impl Admin {
         })
         .await
         .map_err(|e| ConnectError::internal("task", "asking Kafka for its topics broke off").caused_by(e))?
+    }
+
+    /// The present end of every partition of these topics: the offset after the last record.
+    pub async fn ends(&self, topics: &[String]) -> Result<BTreeMap<TopicPartition, Offset>> {
+        let (this, topics) = (self.clone(), topics.to_vec());
+        tokio::task::spawn_blocking(move || {
+            let mut ends = BTreeMap::new();
+            for topic in topics {
+                for partition in 0..this.partitions(&topic).unwrap_or(0) {
+                    let partition = i32::try_from(partition).unwrap_or(i32::MAX);
+                    let (_, end) =
+                        this.client.inner().fetch_watermarks(&topic, partition, TIMEOUT).map_err(|e| {
+                            kafka_error(
+                                &format!("asking Kafka for the end of {topic}-{partition} failed"),
+                                &e,
+                            )
+                        })?;
+                    ends.insert(TopicPartition::new(topic.as_str(), partition), end);
+                }
+            }
+            Ok(ends)
+        })
+        .await
+        .map_err(|e| ConnectError::internal("task", "asking Kafka for ends broke off").caused_by(e))?
     }
 
     /// Creates the topic, or brings it up to what is declared: partitions are added, never removed.

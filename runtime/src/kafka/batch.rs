@@ -4,7 +4,7 @@
 //! three places with `unsafe`; each pointer is used only while librdkafka guarantees it.
 #![allow(unsafe_code)]
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use arrow::datatypes::{DataType, Fields};
 use connector_core::envelope::{EnvelopeBuilder, Form, headers_type};
 use connector_core::{Result, TopicPartition};
 use rdkafka::bindings as native;
+use rdkafka::client::{Client, ClientContext};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::types::RDKafkaRespErr;
 
@@ -321,4 +322,58 @@ fn new_headers() -> ListBuilder<StructBuilder> {
 fn bytes_at<'a>(start: *const c_void, len: usize) -> Option<&'a [u8]> {
     // SAFETY: librdkafka gives a valid range or null; the caller uses it only while the message lives.
     (!start.is_null()).then(|| unsafe { std::slice::from_raw_parts(start.cast(), len) })
+}
+
+/// Kafka's ids of topics. It is here because the wrapper has no such call, and this file is one of those that may make it.
+/// Topics that do not exist or that the cluster gives no id for are left out.
+pub fn topic_ids<C: ClientContext>(
+    client: &Client<C>,
+    topics: &[Arc<str>],
+    timeout: Duration,
+) -> BTreeMap<Arc<str>, Arc<str>> {
+    let names: Vec<CString> = topics.iter().filter_map(|topic| CString::new(&**topic).ok()).collect();
+    let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
+    let millis = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+    let mut ids = BTreeMap::new();
+    // SAFETY: the client is alive; collection, options, queue and event are made and destroyed here; the result's
+    // descriptions and their texts live as long as the event, and are copied before it goes.
+    unsafe {
+        let client = client.native_ptr();
+        let queue = native::rd_kafka_queue_new(client);
+        let options = native::rd_kafka_AdminOptions_new(
+            client,
+            native::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,
+        );
+        native::rd_kafka_AdminOptions_set_request_timeout(options, millis, std::ptr::null_mut(), 0);
+        let wanted = native::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
+        native::rd_kafka_DescribeTopics(client, wanted, options, queue);
+        let event = native::rd_kafka_queue_poll(queue, millis);
+        if !event.is_null() {
+            let result = native::rd_kafka_event_DescribeTopics_result(event);
+            let mut count = 0;
+            let found = match result.is_null() {
+                true => std::ptr::null_mut(),
+                false => native::rd_kafka_DescribeTopics_result_topics(result, &mut count),
+            };
+            for at in 0..if found.is_null() { 0 } else { count } {
+                let topic = *found.add(at);
+                let id = native::rd_kafka_TopicDescription_topic_id(topic);
+                let text = if id.is_null() { std::ptr::null() } else { native::rd_kafka_Uuid_base64str(id) };
+                let name = native::rd_kafka_TopicDescription_name(topic);
+                if text.is_null() || name.is_null() {
+                    continue;
+                }
+                let id = CStr::from_ptr(text).to_string_lossy();
+                // All zeros: a broker that has no ids.
+                if !id.trim_end_matches('=').trim_matches('A').is_empty() {
+                    ids.insert(CStr::from_ptr(name).to_string_lossy().into(), id.into());
+                }
+            }
+            native::rd_kafka_event_destroy(event);
+        }
+        native::rd_kafka_TopicCollection_destroy(wanted);
+        native::rd_kafka_AdminOptions_destroy(options);
+        native::rd_kafka_queue_destroy(queue);
+    }
+    ids
 }

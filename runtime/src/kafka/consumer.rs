@@ -1,47 +1,36 @@
-//! A group member as a task sees it: events, batches, commits.
+//! A consumer group as a [`Feed`].
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use connector_core::{Batch, ConnectError, Offset, Result, TopicPartition};
+use async_trait::async_trait;
+use connector_core::{ConnectError, FlushRange, Offset, Result, TopicPartition};
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::{Offset as NativeOffset, TopicPartitionList};
 use tokio::sync::mpsc;
 
-use super::batch::MessageQueue;
+use super::batch::{self, MessageQueue};
 use super::client::ClientSettings;
-use super::group::{GroupContext, Membership};
+use super::group::{GroupContext, lock};
 use super::kafka_error;
 use super::poller::{MAX_MESSAGES, Poller};
 use crate::task::budget::MemoryBudget;
+use crate::task::feed::{CommitOutcome, Ends, Feed, Reader};
 
 /// Batches that wait for the task.
 const QUEUED_BATCHES: usize = 2;
-
-/// A batch, and the assignment under which it was fetched.
-#[derive(Debug)]
-pub struct Fetched {
-    pub epoch: u64,
-    pub batch: Batch,
-    pub last_offset: Offset,
-    /// Offset after the last record of the partition; negative when unknown.
-    pub high_watermark: Offset,
-}
-
-/// A committed offset with its metadata.
-pub type Committed = BTreeMap<TopicPartition, (Offset, String)>;
+/// How long topics' ids are waited for.
+const ASK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The task's side of a group member.
-pub struct ConsumerHandle {
-    pub membership: mpsc::UnboundedReceiver<Membership>,
-    pub batches: mpsc::Receiver<Fetched>,
+struct Member {
     consumer: Arc<BaseConsumer<GroupContext>>,
     stop: Arc<AtomicBool>,
-    thread: Option<std::thread::JoinHandle<()>>,
+    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
 /// How a group member is set up.
@@ -54,44 +43,56 @@ pub struct ConsumerOptions {
     pub budget: MemoryBudget,
     /// How long a revoke waits for the task.
     pub drain_timeout: Duration,
+    /// Tell the task when a partition has been read to its present end.
+    pub tell_ends: bool,
 }
 
-impl ConsumerHandle {
-    pub fn start(options: ConsumerOptions) -> Result<Self> {
-        let ClientSettings { mut config, context, .. } = options.settings;
-        group_defaults(&mut config, &options.group, &options.instance);
-        let (membership_sender, membership) = mpsc::unbounded_channel();
-        let (batch_sender, batches) = mpsc::channel(QUEUED_BATCHES);
-        let context = GroupContext::new(context, membership_sender, options.drain_timeout);
-        let consumer: BaseConsumer<GroupContext> = config
-            .create_with_context(context)
-            .map_err(|e| kafka_error("the Kafka consumer cannot be created", &e).no_retry())?;
-        let consumer = Arc::new(consumer);
-        let queue = MessageQueue::new(consumer.clone(), MAX_MESSAGES)
-            .ok_or_else(|| ConnectError::internal("kafka.queue", "librdkafka gave no queue"))?;
-        let queue = Arc::new(Mutex::new(queue));
-        consumer.context().set_queue(&queue);
-        let names: Vec<&str> = options.topics.iter().map(String::as_str).collect();
-        consumer.subscribe(&names).map_err(|e| kafka_error("subscribing failed", &e).no_retry())?;
-        let stop = Arc::new(AtomicBool::new(false));
-        let thread = {
-            let mut poller = Poller::new(consumer.clone(), queue, batch_sender, options.budget, stop.clone());
-            std::thread::Builder::new()
-                .name(format!("consumer {}", options.group))
-                .spawn(move || poller.run())
-                .map_err(|e| ConnectError::external("thread", "no thread for the consumer").caused_by(e))?
-        };
-        Ok(Self { membership, batches, consumer, stop, thread: Some(thread) })
+/// Joins the group and starts reading.
+pub fn start(options: ConsumerOptions) -> Result<Feed> {
+    let ClientSettings { mut config, context, .. } = options.settings;
+    group_defaults(&mut config, &options.group, &options.instance);
+    if options.tell_ends {
+        config.set("enable.partition.eof", "true");
     }
+    let (membership_sender, membership) = mpsc::unbounded_channel();
+    let (batch_sender, batches) = mpsc::channel(QUEUED_BATCHES);
+    let context = GroupContext::new(context, membership_sender, options.drain_timeout);
+    let consumer: BaseConsumer<GroupContext> = config
+        .create_with_context(context)
+        .map_err(|e| kafka_error("the Kafka consumer cannot be created", &e).no_retry())?;
+    let consumer = Arc::new(consumer);
+    let queue = MessageQueue::new(consumer.clone(), MAX_MESSAGES)
+        .ok_or_else(|| ConnectError::internal("kafka.queue", "librdkafka gave no queue"))?;
+    let queue = Arc::new(Mutex::new(queue));
+    consumer.context().set_queue(&queue);
+    let names: Vec<&str> = options.topics.iter().map(String::as_str).collect();
+    consumer.subscribe(&names).map_err(|e| kafka_error("subscribing failed", &e).no_retry())?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let thread = {
+        let mut poller = Poller::new(consumer.clone(), queue, batch_sender, options.budget, stop.clone());
+        std::thread::Builder::new()
+            .name(format!("consumer {}", options.group))
+            .spawn(move || poller.run())
+            .map_err(|e| ConnectError::external("thread", "no thread for the consumer").caused_by(e))?
+    };
+    let reader = Arc::new(Member { consumer, stop, thread: Mutex::new(Some(thread)) });
+    Ok(Feed { membership, batches, reader })
+}
 
-    /// Replaces the topics that are subscribed to.
-    pub fn subscribe(&self, topics: &[String]) -> Result<()> {
+#[async_trait]
+impl Reader for Member {
+    fn subscribe(&self, topics: &[String]) -> Result<()> {
         let names: Vec<&str> = topics.iter().map(String::as_str).collect();
         self.consumer.subscribe(&names).map_err(|e| kafka_error("subscribing failed", &e))
     }
 
-    /// Starts fetching partitions of a [`Membership::Assigned`], from the given offset if there is one.
-    pub async fn resume(&self, partitions: Vec<(TopicPartition, Option<Offset>)>) -> Result<()> {
+    async fn topic_ids(&self, topics: &[Arc<str>]) -> BTreeMap<Arc<str>, Arc<str>> {
+        let (consumer, topics) = (self.consumer.clone(), topics.to_vec());
+        let ask = move || Ok(batch::topic_ids(consumer.client(), &topics, ASK_TIMEOUT));
+        blocking(ask).await.unwrap_or_default()
+    }
+
+    async fn resume(&self, partitions: Vec<(TopicPartition, Option<Offset>)>) -> Result<()> {
         let consumer = self.consumer.clone();
         blocking(move || {
             let (mut all, mut seek) = (TopicPartitionList::new(), TopicPartitionList::new());
@@ -112,59 +113,25 @@ impl ConsumerHandle {
         .await
     }
 
-    /// Commits offsets (of the next record to read) with their metadata, and waits for the broker.
-    pub fn committer(&self) -> Committer {
-        Committer(self.consumer.clone())
+    /// Nobody waits for a record of Kafka.
+    fn refuse(&self, _: Offset, _: &ConnectError) -> bool {
+        false
     }
 
-    /// Leaves the poll loop and closes the member; partitions that were not given back are lost to it.
-    pub async fn close(mut self) {
-        self.stop.store(true, Ordering::Release);
-        self.batches.close();
-        if let Some(thread) = self.thread.take() {
-            // Revocations of the closing consumer have nobody to wait for.
-            self.membership.close();
-            let consumer = self.consumer.clone();
-            drop(self);
-            // The last reference closes the member, which takes a round trip. A static member does not leave its group.
-            let _ = tokio::task::spawn_blocking(move || {
-                let _ = thread.join();
-                drop(consumer);
-            })
-            .await;
-        }
+    /// The group's offset is enough.
+    async fn intend(&self, _: &[FlushRange]) -> Result<()> {
+        Ok(())
     }
-}
 
-impl Drop for ConsumerHandle {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Release);
-    }
-}
-
-/// Commits offsets for a task; may be used while the task goes on reading.
-#[derive(Clone)]
-pub struct Committer(Arc<BaseConsumer<GroupContext>>);
-
-/// What became of a commit.
-#[derive(Debug, PartialEq, Eq)]
-pub enum CommitOutcome {
-    Committed,
-    /// The group has moved on: the partitions belong to another member or will be read again.
-    Fenced,
-}
-
-impl Committer {
-    pub async fn commit(&self, offsets: Committed) -> Result<CommitOutcome> {
-        let consumer = self.0.clone();
+    /// Waits for the broker.
+    async fn commit(&self, ends: &Ends) -> Result<CommitOutcome> {
+        let (consumer, ends) = (self.consumer.clone(), ends.clone());
         blocking(move || {
             let mut list = TopicPartitionList::new();
-            for (tp, (offset, metadata)) in &offsets {
-                let mut element = list.add_partition(&tp.topic, tp.partition);
-                element
+            for (tp, offset) in &ends {
+                list.add_partition(&tp.topic, tp.partition)
                     .set_offset(NativeOffset::Offset(*offset))
                     .map_err(|e| kafka_error("committing offsets failed", &e))?;
-                element.set_metadata(metadata);
             }
             match consumer.commit(&list, CommitMode::Sync) {
                 Ok(()) => Ok(CommitOutcome::Committed),
@@ -180,6 +147,20 @@ impl Committer {
             }
         })
         .await
+    }
+
+    /// Leaves the poll loop and closes the member; partitions that were not given back are lost to it.
+    async fn close(&self) -> Result<()> {
+        self.stop.store(true, Ordering::Release);
+        let thread = lock(&self.thread).take();
+        // A static member does not leave its group; the last reference to the consumer closes it.
+        blocking(move || Ok(thread.map(std::thread::JoinHandle::join))).await.map(drop)
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Weak, mpsc as std_mpsc};
 use std::time::Duration;
 
-use connector_core::{ConnectError, TopicPartition};
+use connector_core::TopicPartition;
 use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
@@ -16,20 +16,7 @@ use tokio::sync::mpsc;
 use super::batch::MessageQueue;
 use super::client::Context;
 use super::kafka_error;
-
-/// What happens to the group membership, in order.
-#[derive(Debug)]
-pub enum Membership {
-    /// New partitions, paused until [`ConsumerHandle::resume`]. Batches of this assignment carry `epoch`.
-    Assigned { partitions: Vec<TopicPartition>, epoch: u64 },
-    /// Partitions go away once `done` is dropped or the drain timeout has passed. `lost`: another member may own
-    /// them already, so nothing of them may be committed.
-    Revoked { partitions: Vec<TopicPartition>, lost: bool, done: std_mpsc::Sender<()> },
-    /// Something went wrong that the consumer goes on trying.
-    Trouble(ConnectError),
-    /// The member cannot go on.
-    Failed(ConnectError),
-}
+use crate::task::feed::Membership;
 
 #[derive(Default)]
 pub(super) struct Epochs {

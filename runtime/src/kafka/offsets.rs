@@ -1,10 +1,10 @@
 //! Source offsets in a compacted topic, in Connect's format (D-02): key `["connector",{partition}]`, value the offset
 //! map, null = reset. A container without a disk can restart, and MSK Connect's own topic can be taken over.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use connector_core::{ConfigMap, ConnectError, Position, Result, TopicDirectory};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
@@ -18,32 +18,25 @@ use super::client::{self, Context, Role};
 use super::kafka_error;
 use super::producer::{Delivered, OnDelivery, Producer, Record};
 use crate::config::{TopicSpec, WorkerConfig};
-
-/// Positions of one connector.
-type Positions = Vec<Position>;
+use crate::task::positions::{Positions, Table};
 
 /// The store of all source connectors of a worker; read once, at first use.
 pub struct OffsetStore {
     topic: String,
-    loaded: OnceCell<Mutex<HashMap<String, Positions>>>,
+    loaded: OnceCell<Mutex<Table>>,
 }
 
 impl OffsetStore {
-    pub fn new(topic: impl Into<String>) -> Self {
-        Self { topic: topic.into(), loaded: OnceCell::new() }
+    pub fn new(topic: impl Into<String>) -> Arc<Self> {
+        Arc::new(Self { topic: topic.into(), loaded: OnceCell::new() })
     }
 
     /// Stored positions of a connector.
-    pub async fn positions(
-        &self,
-        connector: &str,
-        worker: &WorkerConfig,
-        admin: &Admin,
-        handle: &Handle,
-    ) -> Result<Positions> {
+    async fn load(&self, of: &TopicPositions) -> Result<Vec<Position>> {
         let all = self
             .loaded
             .get_or_try_init(|| async {
+                let TopicPositions { worker, admin, handle, .. } = of;
                 admin.refresh().await?;
                 admin.ensure(&self.spec(worker)).await?;
                 admin.refresh().await?;
@@ -57,19 +50,19 @@ impl OffsetStore {
                 Ok::<_, ConnectError>(Mutex::new(read))
             })
             .await?;
-        let all = all.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(all.get(connector).cloned().unwrap_or_default())
+        Ok(all.lock().unwrap_or_else(PoisonError::into_inner).of(&of.connector))
     }
 
     /// Stores positions and waits until Kafka has them.
-    pub async fn store(&self, connector: &str, positions: &[Position], producer: &Producer) -> Result<()> {
+    async fn store(&self, connector: &str, positions: &[Position], producer: &Producer) -> Result<()> {
+        let mut stored = Vec::with_capacity(positions.len());
         for position in positions {
             let key = serde_json::to_vec(&(connector, &position.partition));
             let value = serde_json::to_vec(&position.offset);
             let (Ok(key), Ok(value)) = (key, value) else {
                 return Err(ConnectError::internal("offsets", "a source position is not JSON"));
             };
-            let (sender, stored) = oneshot::channel();
+            let (sender, answer) = oneshot::channel();
             let record = Record {
                 topic: &self.topic,
                 partition: None,
@@ -79,13 +72,18 @@ impl OffsetStore {
                 headers: Vec::new(),
             };
             producer.send(&record, Arc::new(Waiting(Mutex::new(Some(sender)))), 0).await?;
-            stored
+            stored.push(answer);
+        }
+        for answer in stored {
+            answer
                 .await
                 .unwrap_or_else(|_| Err(ConnectError::internal("offsets", "the producer went away")))
                 .map_err(|e| e.at("storing source offsets"))?;
-            if let Some(all) = self.loaded.get() {
-                let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
-                put(all.entry(connector.to_owned()).or_default(), position.clone());
+        }
+        if let Some(all) = self.loaded.get() {
+            let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
+            for Position { partition, offset } in positions {
+                all.put(connector, partition.clone(), Some(offset.clone()));
             }
         }
         Ok(())
@@ -101,6 +99,27 @@ impl OffsetStore {
     }
 }
 
+/// The positions of one connector, and what reading and writing them takes.
+pub struct TopicPositions {
+    pub store: Arc<OffsetStore>,
+    pub connector: String,
+    pub worker: WorkerConfig,
+    pub admin: Admin,
+    pub handle: Handle,
+    pub producer: Producer,
+}
+
+#[async_trait]
+impl Positions for TopicPositions {
+    async fn load(&self) -> Result<Vec<Position>> {
+        self.store.load(self).await
+    }
+
+    async fn store(&self, positions: &[Position]) -> Result<()> {
+        self.store.store(&self.connector, positions, &self.producer).await
+    }
+}
+
 struct Waiting(Mutex<Option<oneshot::Sender<Delivered>>>);
 
 impl OnDelivery for Waiting {
@@ -111,20 +130,8 @@ impl OnDelivery for Waiting {
     }
 }
 
-fn put(positions: &mut Positions, position: Position) {
-    // Maps are equal whatever the order of their keys: Java writes its own.
-    match positions.iter_mut().find(|p| p.partition == position.partition) {
-        Some(known) => *known = position,
-        None => positions.push(position),
-    }
-}
-
 /// Reads the topic from its beginning to its present end.
-fn read_all(
-    settings: client::ClientSettings,
-    topic: &str,
-    partitions: u32,
-) -> Result<HashMap<String, Positions>> {
+fn read_all(settings: client::ClientSettings, topic: &str, partitions: u32) -> Result<Table> {
     let mut config = settings.config;
     config.set("group.id", "sidestream-offsets-reader");
     config.set("enable.auto.commit", "false");
@@ -139,7 +146,7 @@ fn read_all(
         list.add_partition_offset(topic, partition, Offset::Beginning).map_err(|e| failed(&e))?;
     }
     consumer.assign(&list).map_err(|e| failed(&e))?;
-    let (mut all, mut ended) = (HashMap::new(), std::collections::HashSet::new());
+    let (mut all, mut ended) = (Table::default(), std::collections::HashSet::new());
     let mut quiet = Duration::ZERO;
     const STEP: Duration = Duration::from_millis(200);
     while ended.len() < partitions as usize {
@@ -168,24 +175,21 @@ fn read_all(
 }
 
 /// Keeps the newest offset of each source partition; foreign records in the topic are left alone.
-fn keep(all: &mut HashMap<String, Positions>, key: Option<&[u8]>, value: Option<&[u8]>) {
+fn keep(all: &mut Table, key: Option<&[u8]>, value: Option<&[u8]>) {
     let Some(Ok((connector, partition))) = key.map(serde_json::from_slice::<(String, Map<String, Value>)>)
     else {
         return;
     };
-    let positions = all.entry(connector).or_default();
-    match value.and_then(|v| serde_json::from_slice::<Map<String, Value>>(v).ok()) {
-        Some(offset) => put(positions, Position { partition, offset }),
-        None => positions.retain(|p| p.partition != partition),
-    }
+    let offset = value.and_then(|v| serde_json::from_slice::<Map<String, Value>>(v).ok());
+    all.put(&connector, partition, offset);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn stored(records: &[(&str, Option<&str>)]) -> HashMap<String, Positions> {
-        let mut all = HashMap::new();
+    fn stored(records: &[(&str, Option<&str>)]) -> Table {
+        let mut all = Table::default();
         for (key, value) in records {
             keep(&mut all, Some(key.as_bytes()), value.map(str::as_bytes));
         }
@@ -199,8 +203,8 @@ mod tests {
             (r#"["db",{"table":"a.t","protocol":"1"}]"#, Some(r#"{"incrementing":2}"#)),
             (r#"["other",{"table":"a.t","protocol":"1"}]"#, Some(r#"{"incrementing":9}"#)),
         ]);
-        assert_eq!(all["db"].len(), 1);
-        assert_eq!(all["db"][0].offset["incrementing"], 2);
+        assert_eq!(all.of("db").len(), 1);
+        assert_eq!(all.of("db")[0].offset["incrementing"], 2);
     }
 
     #[test]
@@ -210,6 +214,6 @@ mod tests {
             ("not json", Some("{}")),
             (r#"["db",{"table":"t"}]"#, None),
         ]);
-        assert!(all["db"].is_empty());
+        assert!(all.of("db").is_empty());
     }
 }

@@ -4,16 +4,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use connector_core::Batch;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio::sync::mpsc;
 
 use super::batch::MessageQueue;
-use super::consumer::Fetched;
-use super::group::{GroupContext, Membership, lock};
+use super::group::{GroupContext, lock};
 use super::kafka_error;
 use crate::task::budget::MemoryBudget;
+use crate::task::feed::{Fetched, Membership, Piece, Records};
 
 /// At most this many messages a fetch; how many it really is follows from their size.
 pub(super) const MAX_MESSAGES: usize = 10_000;
@@ -87,14 +86,6 @@ impl Poller {
                 return;
             }
         };
-        for error in errors {
-            let code: RDKafkaErrorCode = error.code.into();
-            let trouble = kafka_error(
-                &format!("reading {} failed", error.partition),
-                &KafkaError::MessageConsumption(code),
-            );
-            self.consumer.context().tell(Membership::Trouble(trouble));
-        }
         let rows: usize = fetched.iter().map(|f| f.records.num_rows()).sum();
         let bytes: usize = fetched.iter().map(|f| f.bytes).sum();
         if let Some(average) = bytes.checked_div(rows) {
@@ -106,9 +97,31 @@ impl Poller {
             // Messages of a partition that was taken away meanwhile will be read by its new owner.
             let Some(&epoch) = epochs.of.get(&part.partition) else { continue };
             let permit = reserved.split_off(part.bytes + part.records.num_rows() * 48);
-            let batch = Batch { partition: part.partition, records: part.records, permit };
-            let (last_offset, high_watermark) = (part.last_offset, part.high_watermark);
-            self.pending.push(Fetched { epoch, batch, last_offset, high_watermark });
+            let records = Records {
+                records: part.records,
+                permit,
+                last_offset: part.last_offset,
+                high_watermark: part.high_watermark,
+                whole: true,
+            };
+            self.pending.push(Fetched { epoch, partition: part.partition, what: Piece::Records(records) });
+        }
+        for error in errors {
+            let code: RDKafkaErrorCode = error.code.into();
+            let partition = error.partition;
+            let epoch = epochs.of.get(&partition).copied();
+            match (code, epoch) {
+                // It follows the last message of its partition.
+                (RDKafkaErrorCode::PartitionEOF, Some(epoch)) => {
+                    self.pending.push(Fetched { epoch, partition, what: Piece::End });
+                }
+                (RDKafkaErrorCode::PartitionEOF, None) => {}
+                _ => {
+                    let cause = KafkaError::MessageConsumption(code);
+                    let trouble = kafka_error(&format!("reading {partition} failed"), &cause);
+                    self.consumer.context().tell(Membership::Trouble(trouble));
+                }
+            }
         }
         drop(epochs);
         self.pending.reverse();

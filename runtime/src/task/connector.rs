@@ -3,23 +3,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use connector_core::{
-    ConfigProblem, ConnectError, Kind, Position, Result, Source, SourceContext, TaskConfig, TaskInfo,
+    ConfigProblem, ConnectError, Kind, Result, Sink, Source, SourceContext, TaskConfig, TaskInfo,
     TopicDirectory, Transform,
 };
 use tokio::sync::watch;
 
+use super::goal::Goal;
 use super::pipeline::Pipeline;
+use super::positions::Positions;
 use super::retry;
 use super::sink::SinkTask;
-use super::source::{PositionStore, SourceTask};
+use super::source::SourceTask;
 use super::status::{State, TaskStatus};
 use super::worker::Worker;
 use crate::config::{ConnectorConfig, PluginUse, TopicSelection};
 use crate::convert::{self, Converter};
 use crate::kafka::client::{self, Role};
-use crate::kafka::consumer::{ConsumerHandle, ConsumerOptions};
+use crate::kafka::consumer::{self, ConsumerOptions};
+use crate::kafka::offsets::TopicPositions;
 use crate::kafka::producer::Producer;
 
 /// How long a revoke waits for a publish that is under way.
@@ -31,7 +33,10 @@ impl Worker {
         let outcome = match (&connector.source, &connector.sink) {
             (Some(source), None) => self.run_source(&connector, source, &first).await,
             (None, Some(sink)) => self.run_sink(&connector, sink, &first).await,
-            _ => Err(ConnectError::user("connector.ends", "a connector has either a source or a sink here")),
+            (Some(source), Some(sink)) => self.run_direct(&connector, (source, sink), &first).await,
+            (None, None) => {
+                Err(ConnectError::user("connector.ends", "a connector has a source, a sink or both"))
+            }
         };
         if let Err(error) = outcome {
             self.failed(&connector, &first, &error);
@@ -55,7 +60,8 @@ impl Worker {
         sink: &PluginUse,
         first: &Arc<TaskStatus>,
     ) -> Result<()> {
-        let (sender, topics) = watch::channel(self.topics_of(connector));
+        let goal = self.goal_of(connector, first).await?;
+        let (sender, topics) = watch::channel(self.topics_of(connector)?);
         if topics.borrow().is_empty() {
             first.remark("waiting: no topic that it is to read exists yet");
         }
@@ -70,10 +76,10 @@ impl Worker {
                     &connector.secrets,
                 ),
             };
-            let (worker, connector, sink, topics) =
-                (self.clone(), connector.clone(), sink.clone(), topics.clone());
+            let (worker, connector, sink) = (self.clone(), connector.clone(), sink.clone());
+            let (topics, goal) = (topics.clone(), goal.clone());
             tasks.push(tokio::spawn(async move {
-                let outcome = worker.sink_task(&connector, &sink, status.clone(), topics).await;
+                let outcome = worker.sink_task(&connector, &sink, status.clone(), topics, goal).await;
                 worker.ended(&connector, &status, outcome);
             }));
         }
@@ -89,8 +95,9 @@ impl Worker {
         connector: Arc<ConnectorConfig>,
         sender: watch::Sender<Vec<String>>,
     ) {
+        let Ok(admin) = self.admin() else { return };
         if let TopicSelection::List(names) = &connector.topics {
-            for name in names.iter().filter(|name| self.admin.partitions(name).is_none()) {
+            for name in names.iter().filter(|name| admin.partitions(name).is_none()) {
                 tracing::warn!(
                     connector = connector.name,
                     "topic `{name}` does not exist: it is read as soon as it does; declare it under `topics:` to have \
@@ -100,7 +107,7 @@ impl Worker {
         }
         loop {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            let now = self.topics_of(&connector);
+            let Ok(now) = self.topics_of(&connector) else { return };
             sender.send_if_modified(|known| {
                 let changed = *known != now;
                 if changed {
@@ -113,12 +120,31 @@ impl Worker {
     }
 
     /// The topics that a sink is to read and that exist: of others librdkafka would ask only now and then.
-    fn topics_of(&self, connector: &ConnectorConfig) -> Vec<String> {
-        let names = self.admin.names();
+    fn topics_of(&self, connector: &ConnectorConfig) -> Result<Vec<String>> {
+        let names = self.admin()?.names();
         // Kafka's own topics are never meant by a pattern.
         let is_list = matches!(connector.topics, TopicSelection::List(_));
         let candidates = names.iter().map(String::as_str).filter(|name| is_list || !name.starts_with("__"));
-        connector.topics.select(candidates).into_iter().map(str::to_owned).collect()
+        Ok(connector.topics.select(candidates).into_iter().map(str::to_owned).collect())
+    }
+
+    /// For a bounded run: the present ends of all partitions, once the bounded sources of this run have ended.
+    async fn goal_of(&self, connector: &ConnectorConfig, status: &TaskStatus) -> Result<Option<Arc<Goal>>> {
+        if !connector.bounded_run {
+            return Ok(None);
+        }
+        self.until_sources_ended(status).await;
+        let admin = self.admin()?;
+        retry::with_backoff(status, &self.stop, || admin.refresh()).await?;
+        let topics = self.topics_of(connector)?;
+        if let TopicSelection::List(names) = &connector.topics
+            && let Some(missing) = names.iter().find(|name| !topics.contains(name))
+        {
+            return Err(ConnectError::user("kafka.no_topic", format!("topic `{missing}` does not exist"))
+                .hint("a bounded run does not wait for topics: create it, or correct `topics`"));
+        }
+        let ends = retry::with_backoff(status, &self.stop, || admin.ends(&topics)).await?;
+        Ok(Some(Arc::new(Goal::new(ends.into_iter().map(|(tp, end)| (tp, Some(end)))))))
     }
 
     async fn sink_task(
@@ -127,9 +153,14 @@ impl Worker {
         plugin: &PluginUse,
         status: Arc<TaskStatus>,
         mut topics: watch::Receiver<Vec<String>>,
+        goal: Option<Arc<Goal>>,
     ) -> Result<()> {
-        let info = TaskInfo { connector: connector.name.clone(), task: status.task, direct: false };
+        if goal.as_ref().is_some_and(|goal| goal.is_reached_by_all()) {
+            return Ok(());
+        }
+        let info = info(connector, status.task);
         let sink = plugin.component.create_sink(&plugin.config, &info).map_err(wrong_config)?;
+        expose_sink(&status, &sink);
         let (_, value) = converters(connector)?;
         let pipeline = Pipeline::to_sink(value, transforms(connector, &info)?, &sink.needs());
         // Subscribing to nothing is no membership: wait for the first topic.
@@ -152,13 +183,14 @@ impl Worker {
                 settings.config.set(key, value.to_string());
             }
         }
-        let consumer = ConsumerHandle::start(ConsumerOptions {
+        let feed = consumer::start(ConsumerOptions {
             settings,
             group: format!("connect-{}", connector.name),
             instance: format!("{}-{}-{}", worker.worker_id, connector.name, status.task),
             topics: names,
             budget: self.budget.clone(),
             drain_timeout: REVOKE_DRAIN,
+            tell_ends: goal.is_some(),
         })?;
         started(connector, &status);
         let task = SinkTask {
@@ -171,8 +203,10 @@ impl Worker {
             stop: self.stop.clone(),
             drain_timeout: self.drain_timeout(),
             topics,
+            goal,
+            direct: false,
         };
-        task.run(consumer).await
+        task.run(feed).await
     }
 
     async fn run_source(
@@ -181,19 +215,7 @@ impl Worker {
         plugin: &PluginUse,
         first: &Arc<TaskStatus>,
     ) -> Result<()> {
-        let planner = plugin
-            .component
-            .create_source(
-                &plugin.config,
-                &TaskInfo { connector: connector.name.clone(), task: 0, direct: false },
-            )
-            .map_err(wrong_config)?;
-        let plan = retry::with_backoff(first, &self.stop, || planner.plan(connector.tasks_max)).await;
-        let plan = match plan {
-            Err(_) if self.stop.is_cancelled() => return Ok(()),
-            plan => plan?,
-        };
-        drop(planner);
+        let Some(plan) = self.plan(connector, plugin, first).await? else { return Ok(()) };
         let settings = client::settings(
             &self.deployment.worker,
             Role::Producer,
@@ -230,9 +252,10 @@ impl Worker {
         task: TaskConfig,
         mut settings: client::ClientSettings,
     ) -> Result<()> {
-        let info = TaskInfo { connector: connector.name.clone(), task: status.task, direct: false };
+        let info = info(connector, status.task);
         let source: Arc<dyn Source> =
             plugin.component.create_source(&plugin.config, &info).map_err(wrong_config)?;
+        expose_source(&status, &source);
         let (key, value) = converters(connector)?;
         let pipeline = Pipeline::to_kafka(key, value, transforms(connector, &info)?);
         // Somebody waits for each record of a source that answers: no delivery may hang for long. For the others a
@@ -244,49 +267,73 @@ impl Worker {
             settings.config.set("message.timeout.ms", limit);
         }
         let producer = self.producers.get(settings)?;
-        let (worker, stop) = (&self.deployment.worker, &self.stop);
+        let stop = &self.stop;
         let stopped = |result: Result<()>| if stop.is_cancelled() { Ok(()) } else { result };
-        let positions = match retry::with_backoff(&status, stop, || {
-            self.offsets.positions(&connector.name, worker, &self.admin, &self.handle)
-        })
-        .await
-        {
+        let store = self.positions_of(&connector.name, producer.clone())?;
+        let positions = match retry::with_backoff(&status, stop, || store.load()).await {
             Ok(positions) => positions,
             Err(error) => return stopped(Err(error)),
         };
-        let context = SourceContext { task, positions, topics: Arc::new(self.admin.clone()) };
+        let context = SourceContext { task, positions, topics: Arc::new(self.admin()?.clone()) };
         let opened = retry::with_backoff(&status, stop, || source.open(context.clone())).await;
         if let Err(error) = opened {
             return stopped(Err(error));
         }
         started(connector, &status);
-        let positions =
-            Positions { connector: connector.name.clone(), worker: self.clone(), producer: producer.clone() };
         let task = SourceTask {
             source,
             pipeline,
             tolerance: connector.errors_tolerance,
             producer,
-            positions: Arc::new(positions),
+            positions: store,
             status,
             stop: stop.clone(),
             drain_timeout: self.drain_timeout(),
+            bounded: connector.bounded_run,
         };
         task.run().await
     }
 
-    fn ended(&self, connector: &ConnectorConfig, status: &TaskStatus, outcome: Result<()>) {
+    /// What each task is to do; `None` when the worker stops first.
+    pub(super) async fn plan(
+        &self,
+        connector: &ConnectorConfig,
+        plugin: &PluginUse,
+        status: &TaskStatus,
+    ) -> Result<Option<Vec<TaskConfig>>> {
+        let planner =
+            plugin.component.create_source(&plugin.config, &info(connector, 0)).map_err(wrong_config)?;
+        match retry::with_backoff(status, &self.stop, || planner.plan(connector.tasks_max)).await {
+            Err(_) if self.stop.is_cancelled() => Ok(None),
+            plan => plan.map(Some),
+        }
+    }
+
+    /// Positions in Kafka.
+    pub(super) fn positions_of(&self, connector: &str, producer: Producer) -> Result<Arc<dyn Positions>> {
+        Ok(Arc::new(TopicPositions {
+            store: self.offsets.clone(),
+            connector: connector.to_owned(),
+            worker: self.deployment.worker.clone(),
+            admin: self.admin()?.clone(),
+            handle: self.handle.clone(),
+            producer,
+        }))
+    }
+
+    pub(super) fn ended(&self, connector: &ConnectorConfig, status: &TaskStatus, outcome: Result<()>) {
         match outcome {
             Ok(()) => {
-                status.set(State::Unassigned, "stopped");
-                tracing::info!(connector = connector.name, task = status.task, "task stopped");
+                let how = if self.stop.is_cancelled() { "stopped" } else { "finished" };
+                status.set(State::Unassigned, how);
+                tracing::info!(connector = connector.name, task = status.task, "task {how}");
             }
             Err(error) => self.failed(connector, status, &error),
         }
     }
 
     /// Waits for the tasks of a connector; one that panicked is FAILED like any other.
-    async fn join(
+    pub(super) async fn join(
         &self,
         connector: &ConnectorConfig,
         first: &TaskStatus,
@@ -304,16 +351,16 @@ impl Worker {
     }
 }
 
-fn started(connector: &ConnectorConfig, status: &TaskStatus) {
+pub(super) fn started(connector: &ConnectorConfig, status: &TaskStatus) {
     tracing::info!(connector = connector.name, task = status.task, plugin = status.plugin, "task started");
 }
 
-fn wrong_config(problems: Vec<ConfigProblem>) -> ConnectError {
+pub(super) fn wrong_config(problems: Vec<ConfigProblem>) -> ConnectError {
     let text = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
     ConnectError::user("config", text)
 }
 
-fn converters(connector: &ConnectorConfig) -> Result<(Arc<dyn Converter>, Arc<dyn Converter>)> {
+pub(super) fn converters(connector: &ConnectorConfig) -> Result<(Arc<dyn Converter>, Arc<dyn Converter>)> {
     let key = &connector.key_converter;
     let value = &connector.value_converter;
     Ok((
@@ -322,7 +369,10 @@ fn converters(connector: &ConnectorConfig) -> Result<(Arc<dyn Converter>, Arc<dy
     ))
 }
 
-fn transforms(connector: &ConnectorConfig, info: &TaskInfo) -> Result<Vec<(String, Arc<dyn Transform>)>> {
+pub(super) fn transforms(
+    connector: &ConnectorConfig,
+    info: &TaskInfo,
+) -> Result<Vec<(String, Arc<dyn Transform>)>> {
     let make = |used: &crate::config::TransformUse| {
         let transform = used.component.create_transform(&used.config, info).map_err(wrong_config)?;
         Ok((used.name.clone(), transform))
@@ -330,15 +380,17 @@ fn transforms(connector: &ConnectorConfig, info: &TaskInfo) -> Result<Vec<(Strin
     connector.transforms.iter().map(make).collect()
 }
 
-struct Positions {
-    connector: String,
-    worker: Arc<Worker>,
-    producer: Producer,
+pub(super) fn info(connector: &ConnectorConfig, task: usize) -> TaskInfo {
+    let direct = connector.source.is_some() && connector.sink.is_some();
+    TaskInfo { connector: connector.name.clone(), task, direct }
 }
 
-#[async_trait]
-impl PositionStore for Positions {
-    async fn store(&self, positions: &[Position]) -> Result<()> {
-        self.worker.offsets.store(&self.connector, positions, &self.producer).await
-    }
+pub(super) fn expose_sink(status: &TaskStatus, sink: &Arc<dyn Sink>) {
+    let sink = Arc::downgrade(sink);
+    status.expose(move || sink.upgrade().map(|sink| sink.metrics()).unwrap_or_default());
+}
+
+pub(super) fn expose_source(status: &TaskStatus, source: &Arc<dyn Source>) {
+    let source = Arc::downgrade(source);
+    status.expose(move || source.upgrade().map(|source| source.metrics()).unwrap_or_default());
 }

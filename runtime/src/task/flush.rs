@@ -3,7 +3,18 @@
 use std::collections::VecDeque;
 
 use arrow::array::Int64Array;
-use connector_core::{FlushRange, MemoryPermit, Offset, TopicPartition, Written};
+use connector_core::{FlushRange, MemoryPermit, Offset, RangeCounts, TopicPartition, Written};
+
+/// What a publish is to take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Due {
+    /// Ranges that have reached a cut.
+    Cut,
+    /// Everything that the sink has.
+    Written,
+    /// Everything that was read, even if all of it was dropped on the way.
+    Read,
+}
 
 /// From assignment to revocation of one partition.
 #[derive(Debug)]
@@ -19,6 +30,11 @@ pub struct Ledger {
     cut: Option<Offset>,
     /// Offsets of the records that the sink was given, batch by batch, and how many of them it drops on purpose.
     written: VecDeque<(Int64Array, usize)>,
+    /// Offsets of the records that were read and are not published, and of those that were refused.
+    reads: VecDeque<Int64Array>,
+    rejected: Vec<Offset>,
+    /// The records come from a source of this connector.
+    source: bool,
     /// Memory of each batch, with the offset after its last record.
     permits: VecDeque<(Offset, MemoryPermit)>,
     /// End of the range that is being published.
@@ -26,8 +42,11 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    pub fn new(partition: TopicPartition, epoch: u64) -> Self {
+    pub fn new(partition: TopicPartition, epoch: u64, source: bool) -> Self {
         Self {
+            reads: VecDeque::new(),
+            rejected: Vec::new(),
+            source,
             partition,
             epoch,
             start: None,
@@ -51,6 +70,7 @@ impl Ledger {
             let end = offsets.values().last().map_or(first, |&last| last) + 1;
             self.read_end = Some(end);
             self.permits.push_back((end, permit));
+            self.reads.push_back(offsets.slice(skip, offsets.len() - skip));
         }
         skip
     }
@@ -70,16 +90,53 @@ impl Ledger {
         }
     }
 
-    /// The range that is due: up to the last cut, or with `force` up to everything the sink has.
-    pub fn due(&mut self, force: bool) -> Option<FlushRange> {
+    /// The range that is due. Ranges end only where the feed is whole, so the end is a cut, or all that was read.
+    pub fn due(&mut self, due: Due) -> Option<FlushRange> {
         if self.publishing.is_some() {
             return None;
         }
         let start = self.start?;
-        let end = if force && !self.written.is_empty() { self.read_end } else { self.cut };
+        let cut = self.cut.filter(|&cut| cut > start);
+        let end = match due {
+            // Positions of a source are known at the ends of its batches alone.
+            Due::Cut if self.source => cut.and(self.read_end),
+            Due::Cut => cut,
+            Due::Written if self.written.is_empty() => cut,
+            Due::Written | Due::Read => self.read_end,
+        };
         let end = end.filter(|&end| end > start)?;
         self.publishing = Some(end);
-        Some(FlushRange::new(self.partition.clone(), start..end))
+        let counts = self.counts(end);
+        Some(FlushRange { counts, ..FlushRange::new(self.partition.clone(), start..end) })
+    }
+
+    /// What became of the records before `end`, as far as it is known when their range is published.
+    fn counts(&self, end: Offset) -> RangeCounts {
+        let mut delivered = 0;
+        for (offsets, filtered) in &self.written {
+            let before = offsets.values().partition_point(|&o| o < end);
+            delivered += before - before.min(*filtered);
+        }
+        let rejected = self.rejected.partition_point(|&offset| offset < end);
+        let read: usize = self.reads.iter().map(|read| read.values().partition_point(|&o| o < end)).sum();
+        let filtered = read.saturating_sub(delivered + rejected);
+        RangeCounts { delivered: delivered as u64, filtered: filtered as u64, rejected: rejected as u64 }
+    }
+
+    /// A record was refused on the way and skipped.
+    pub fn rejected(&mut self, offset: Offset) {
+        let at = self.rejected.partition_point(|&o| o <= offset);
+        self.rejected.insert(at, offset);
+    }
+
+    /// Offset after the last record that was read; `None` before the first.
+    pub fn read_end(&self) -> Option<Offset> {
+        self.read_end
+    }
+
+    /// Whether something was read that is not published.
+    pub fn is_behind(&self) -> bool {
+        self.start.zip(self.read_end).is_some_and(|(start, end)| end > start)
     }
 
     /// The range is published and committed; the number of records that were delivered with it.
@@ -99,6 +156,15 @@ impl Ledger {
             }
             self.written.pop_front();
         }
+        while let Some(read) = self.reads.front_mut() {
+            let before = read.values().partition_point(|&o| o < end);
+            if before < read.len() {
+                *read = read.slice(before, read.len() - before);
+                break;
+            }
+            self.reads.pop_front();
+        }
+        self.rejected.retain(|&offset| offset >= end);
         while self.permits.front().is_some_and(|(batch_end, _)| *batch_end <= end) {
             self.permits.pop_front();
         }
@@ -125,7 +191,7 @@ mod tests {
     }
 
     fn ledger() -> Ledger {
-        Ledger::new(TopicPartition::new("t", 0), 1)
+        Ledger::new(TopicPartition::new("t", 0), 1, false)
     }
 
     fn write(ledger: &mut Ledger, from: i64, to: i64, cut: Option<i64>) {
@@ -137,13 +203,13 @@ mod tests {
     fn a_range_ends_at_the_last_cut_and_the_next_begins_there() {
         let mut l = ledger();
         write(&mut l, 5, 12, Some(10));
-        let range = l.due(false).unwrap();
+        let range = l.due(Due::Cut).unwrap();
         assert_eq!((range.start, range.end), (5, 10));
-        assert!(l.due(false).is_none(), "one publish cycle at a time");
+        assert!(l.due(Due::Cut).is_none(), "one publish cycle at a time");
         assert_eq!(l.published(), 5);
-        assert!(l.due(false).is_none());
+        assert!(l.due(Due::Cut).is_none());
         write(&mut l, 12, 16, Some(15));
-        let range = l.due(false).unwrap();
+        let range = l.due(Due::Cut).unwrap();
         assert_eq!((range.start, range.end), (10, 15));
         assert_eq!(l.published(), 5);
     }
@@ -153,11 +219,11 @@ mod tests {
         let mut l = ledger();
         write(&mut l, 0, 3, None);
         assert_eq!(l.read(&offsets(3, 5), MemoryPermit::none()), 0);
-        assert!(l.due(false).is_none());
-        let range = l.due(true).unwrap();
+        assert!(l.due(Due::Cut).is_none());
+        let range = l.due(Due::Written).unwrap();
         assert_eq!((range.start, range.end), (0, 5));
         assert_eq!(l.published(), 3);
-        assert!(l.due(true).is_none());
+        assert!(l.due(Due::Written).is_none());
     }
 
     #[test]
@@ -165,9 +231,9 @@ mod tests {
         let mut l = ledger();
         assert_eq!(l.read(&offsets(0, 6), MemoryPermit::none()), 0);
         l.wrote(offsets(0, 6), &Written { cut: Some(4), filtered: 2, ..Written::default() });
-        assert!(l.due(false).is_some());
+        assert!(l.due(Due::Cut).is_some());
         assert_eq!(l.published(), 2);
-        assert!(l.due(true).is_some());
+        assert!(l.due(Due::Written).is_some());
         assert_eq!(l.published(), 2);
     }
 
@@ -184,7 +250,36 @@ mod tests {
         let mut l = ledger();
         assert_eq!(l.read(&offsets(0, 4), MemoryPermit::none()), 0);
         l.wrote(Int64Array::from(Vec::<i64>::new()), &Written::default());
-        assert!(l.due(true).is_none());
-        assert!(!l.is_open());
+        assert!(l.due(Due::Written).is_none());
+        assert!(!l.is_open() && l.is_behind());
+        let range = l.due(Due::Read).unwrap();
+        assert_eq!((range.start, range.end, range.counts.filtered), (0, 4, 4));
+        assert_eq!(l.published(), 0);
+        assert!(!l.is_behind());
+    }
+
+    #[test]
+    fn a_range_says_what_became_of_its_records() {
+        let mut l = ledger();
+        assert_eq!(l.read(&offsets(0, 10), MemoryPermit::none()), 0);
+        l.rejected(7);
+        l.rejected(3);
+        // 3 and 7 were refused, 5 was dropped by a transform, one is dropped by the sink.
+        let given = Int64Array::from(vec![0, 1, 2, 4, 6, 8, 9]);
+        l.wrote(given, &Written { cut: Some(8), filtered: 1, ..Written::default() });
+        let counts = |delivered, filtered, rejected| RangeCounts { delivered, filtered, rejected };
+        assert_eq!(l.due(Due::Cut).unwrap().counts, counts(4, 2, 2));
+        assert_eq!(l.published(), 4);
+        assert_eq!(l.due(Due::Written).unwrap().counts, counts(2, 0, 0));
+    }
+
+    #[test]
+    fn a_range_of_a_source_ends_where_its_positions_are_known() {
+        let mut l = Ledger::new(TopicPartition::new("users", 0), 1, true);
+        write(&mut l, 0, 12, Some(10));
+        assert_eq!(l.due(Due::Cut).unwrap().end, 12);
+        assert_eq!(l.published(), 12);
+        write(&mut l, 12, 15, None);
+        assert!(l.due(Due::Cut).is_none());
     }
 }

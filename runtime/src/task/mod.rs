@@ -3,8 +3,15 @@
 pub mod background;
 pub mod budget;
 mod connector;
+pub mod direct;
+mod direct_connector;
+pub mod feed;
 pub mod flush;
+pub mod goal;
 pub mod pipeline;
+pub mod position_file;
+pub mod positions;
+pub mod progress;
 pub mod retry;
 pub mod sink;
 pub mod source;

@@ -23,7 +23,12 @@ enum Held {
 enum Step {
     Decode(Needs),
     Encode,
-    Transform { name: String, transform: Arc<dyn Transform> },
+    /// From whatever form a source gave.
+    Give(Needs),
+    Transform {
+        name: String,
+        transform: Arc<dyn Transform>,
+    },
 }
 
 /// The stages of a task in order.
@@ -75,6 +80,19 @@ impl Pipeline {
         Self { steps, converter, key_converter: Some(key_converter) }
     }
 
+    /// From a source's values to what the sink of the same connector needs.
+    pub fn direct(
+        key_converter: Arc<dyn Converter>,
+        converter: Arc<dyn Converter>,
+        transforms: Vec<(String, Arc<dyn Transform>)>,
+        needs: &Needs,
+    ) -> Self {
+        let transforms = transforms.into_iter().map(|(name, transform)| Step::Transform { name, transform });
+        let steps = transforms.chain([Step::Give(needs.clone())]).collect();
+        // A sink gets keys as bytes, as from Kafka.
+        Self { steps, converter, key_converter: Some(key_converter) }
+    }
+
     pub async fn process(&self, run: Run, partition: &TopicPartition) -> Result<Processed> {
         let mut done = Processed { runs: vec![run], ..Processed::default() };
         for step in &self.steps {
@@ -89,10 +107,11 @@ impl Pipeline {
                         self.converter.decode(as_bytes(run.records)?, VALUE, needs).await?
                     }
                     Step::Encode => encode(self.converter.as_ref(), run.records, VALUE).await?,
+                    Step::Give(needs) => self.bring(run.records, needs).await?,
                     Step::Transform { name, transform } => {
                         let topic = run.topic.clone().unwrap_or_else(|| partition.topic.clone());
                         let meta = Meta { partition: TopicPartition::new(topic, partition.partition) };
-                        let given = self.give_columns(run.records, &transform.needs()).await?;
+                        let given = self.bring(run.records, &transform.needs()).await?;
                         reject(&mut done, &input, given.rejected);
                         let records = given.runs;
                         let mut all = connector_core::Transformed::default();
@@ -128,12 +147,17 @@ impl Pipeline {
         Ok(done)
     }
 
-    /// A source's values come as documents or typed by the source; a transform gets the fields that it declared.
-    async fn give_columns(&self, records: RecordBatch, needs: &Needs) -> Result<Transformed> {
-        let Needs::Columns(fields) = needs else { return Ok(Transformed::one(records)) };
-        match Envelope::of(&records)?.value_form() {
-            Form::Columns => columns::conform(records, VALUE, fields),
-            Form::Document | Form::Bytes => self.converter.decode(as_bytes(records)?, VALUE, needs).await,
+    /// A source's values come in any form, and so do a transform's: a stage gets the one that it declared.
+    async fn bring(&self, records: RecordBatch, needs: &Needs) -> Result<Transformed> {
+        match (needs, Envelope::of(&records)?.value_form()) {
+            (Needs::Bytes, Form::Bytes) | (Needs::Document, Form::Document | Form::Columns) => {
+                Ok(Transformed::one(records))
+            }
+            (Needs::Bytes, _) => encode(self.converter.as_ref(), records, VALUE).await,
+            (Needs::Columns(fields), Form::Columns) => columns::conform(records, VALUE, fields),
+            (Needs::Document | Needs::Columns(_), _) => {
+                self.converter.decode(as_bytes(records)?, VALUE, needs).await
+            }
         }
     }
 

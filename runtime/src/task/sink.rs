@@ -1,11 +1,11 @@
-//! A sink task: Kafka → converter → transforms → sink, and back: flush → commit → offsets.
+//! A sink task: feed → converter → transforms → sink, and back: flush → commit → offsets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use arrow::array::Int64Array;
+use arrow::array::{BooleanArray, Int64Array};
 use connector_core::{
     Assignment, Batch, ConnectError, Envelope, FlushRange, Rejection, Result, Run, Sink, Stage,
     TopicPartition,
@@ -14,13 +14,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::background::Background;
 use super::budget::MemoryBudget;
-use super::flush::Ledger;
+use super::feed::{CommitOutcome, Ends, Feed, Fetched, Membership, Piece, Records};
+use super::flush::{Due, Ledger};
+use super::goal::Goal;
 use super::pipeline::Pipeline;
 use super::retry;
 use super::status::{Counters, State, TaskStatus};
 use crate::config::Tolerance;
-use crate::kafka::consumer::{CommitOutcome, Committed, ConsumerHandle, Fetched};
-use crate::kafka::group::Membership;
 
 /// Memory in use beyond which a task publishes what it has, though no range is full; in percent of the budget.
 const PRESSURE_PERCENT: usize = 85;
@@ -45,6 +45,10 @@ pub struct SinkTask {
     pub drain_timeout: Duration,
     /// Topics to read; changes when topics that match a pattern come or go.
     pub topics: tokio::sync::watch::Receiver<Vec<String>>,
+    /// Where to stop; `None`: never.
+    pub goal: Option<Arc<Goal>>,
+    /// The feed is a source of this connector, not Kafka.
+    pub direct: bool,
 }
 
 type Publishing = Background<CommitOutcome>;
@@ -52,11 +56,16 @@ type Publishing = Background<CommitOutcome>;
 /// The state of a running task.
 struct Running {
     task: SinkTask,
-    consumer: ConsumerHandle,
+    feed: Feed,
     ledgers: BTreeMap<TopicPartition, Ledger>,
     publishing: Option<Publishing>,
     next_cut_ms: Option<i64>,
-    force: bool,
+    /// What the next publish takes beyond what is due by itself.
+    force: Due,
+    /// Part of a source's batch was taken and the rest of it comes next: no range may end now.
+    torn: bool,
+    /// Partitions that were read to their end once; of a source: it has no more.
+    at_end: BTreeSet<TopicPartition>,
     /// Looks in a row at which memory was short.
     pressed: usize,
     /// Ends retries of the publish cycle when the drain time is over.
@@ -64,16 +73,18 @@ struct Running {
 }
 
 impl SinkTask {
-    /// Runs until `stop` or an error that retrying does not mend.
-    pub async fn run(self, consumer: ConsumerHandle) -> Result<()> {
+    /// Runs until `stop`, its goal, or an error that retrying does not mend.
+    pub async fn run(self, feed: Feed) -> Result<()> {
         let next_cut_ms = self.sink.schedule().map(|s| s.next_after(now_ms()));
         let mut running = Running {
             task: self,
-            consumer,
+            feed,
             ledgers: BTreeMap::new(),
             publishing: None,
             next_cut_ms,
-            force: false,
+            force: Due::Cut,
+            torn: false,
+            at_end: BTreeSet::new(),
             pressed: 0,
             give_up: CancellationToken::new(),
         };
@@ -86,8 +97,8 @@ impl SinkTask {
                 if error.is_retriable() && running.task.stop.is_cancelled() { Ok(()) } else { Err(error) }
             }
         };
-        running.consumer.close().await;
-        drained
+        let closed = running.feed.close().await;
+        drained.and(closed)
     }
 }
 
@@ -96,25 +107,29 @@ impl Running {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         self.task.status.set(State::Running, "");
+        const ENDED: &str = "what reads for this task ended";
         loop {
+            if self.is_finished() {
+                return Ok(());
+            }
             self.start_publishing();
             tokio::select! {
                 biased;
                 () = self.task.stop.cancelled() => return Ok(()),
-                event = self.consumer.membership.recv() => match event {
+                event = self.feed.membership.recv() => match event {
                     Some(event) => self.membership(event).await?,
-                    None => return Err(ConnectError::internal("consumer", "the consumer's thread ended")),
+                    None => return Err(ConnectError::internal("feed", ENDED)),
                 },
                 outcome = wait_for(&mut self.publishing) => self.published(outcome?),
                 _ = tick.tick() => self.look_at_clock_and_memory(),
                 () = changed(&mut self.task.topics) => {
                     let topics = self.task.topics.borrow_and_update().clone();
-                    self.consumer.subscribe(&topics)?;
+                    self.feed.reader.subscribe(&topics)?;
                 },
                 // Last: there may always be one, and nothing above may wait for ever.
-                fetched = self.consumer.batches.recv(), if self.has_room() => match fetched {
+                fetched = self.feed.batches.recv(), if self.has_room() => match fetched {
                     Some(fetched) => self.take(fetched).await?,
-                    None => return Err(ConnectError::internal("consumer", "the consumer's thread ended")),
+                    None => return Err(ConnectError::internal("feed", ENDED)),
                 },
             }
         }
@@ -134,14 +149,21 @@ impl Running {
         match event {
             Membership::Assigned { partitions, epoch } => {
                 for tp in &partitions {
-                    self.ledgers.insert(tp.clone(), Ledger::new(tp.clone(), epoch));
+                    self.ledgers.insert(tp.clone(), Ledger::new(tp.clone(), epoch, self.task.direct));
                     self.task.status.set_lag(tp, 0);
                 }
+                let mut topics: Vec<_> = partitions.iter().map(|tp| tp.topic.clone()).collect();
+                topics.dedup();
+                let ids = self.feed.reader.topic_ids(&topics).await;
+                let id = |topic| ids.get(topic).cloned().unwrap_or_else(|| "".into());
+                let assigned: Vec<_> = partitions
+                    .iter()
+                    .map(|tp| Assignment { partition: tp.clone(), topic_id: id(&tp.topic) })
+                    .collect();
                 let (status, stop) = (&self.task.status, &self.task.stop);
-                let assigned: Vec<_> = partitions.iter().cloned().map(Assignment::from).collect();
                 let resume = retry::with_backoff(status, stop, || self.task.sink.open(&assigned)).await?;
                 let at = partitions.iter().map(|tp| (tp.clone(), resume.get(tp).copied())).collect();
-                self.consumer.resume(at).await
+                self.feed.reader.resume(at).await
             }
             Membership::Revoked { partitions, lost, done } => {
                 if !lost {
@@ -168,19 +190,31 @@ impl Running {
         }
         for tp in partitions {
             self.ledgers.remove(tp);
+            self.at_end.remove(tp);
             self.task.status.forget_partition(tp);
         }
     }
 
     async fn take(&mut self, fetched: Fetched) -> Result<()> {
-        let Fetched { epoch, mut batch, last_offset, high_watermark } = fetched;
-        let tp = batch.partition.clone();
+        let Fetched { epoch, partition: tp, what } = fetched;
         let Some(ledger) = self.ledgers.get_mut(&tp).filter(|l| l.epoch == epoch) else { return Ok(()) };
-        let Some(offsets) = Envelope::of(&batch.records)?.offsets() else {
-            return Err(ConnectError::internal("consumer", "a batch from Kafka has no offsets"));
+        let Records { records, permit, last_offset, high_watermark, whole } = match what {
+            Piece::Records(records) => records,
+            Piece::Refused(errors) => return self.refused(&tp, errors),
+            Piece::End => {
+                self.at_end.insert(tp);
+                if self.task.direct {
+                    self.source_ended();
+                }
+                return Ok(());
+            }
         };
-        let skip = ledger.read(offsets, batch.permit.take());
-        let records = batch.records.slice(skip, batch.records.num_rows() - skip);
+        self.torn = !whole;
+        let Some(offsets) = Envelope::of(&records)?.offsets() else {
+            return Err(ConnectError::internal("feed", "a batch has no offsets"));
+        };
+        let skip = ledger.read(offsets, permit);
+        let records = records.slice(skip, records.num_rows() - skip);
         if records.num_rows() == 0 {
             return Ok(());
         }
@@ -191,34 +225,56 @@ impl Running {
         self.write(&tp, records).await
     }
 
+    /// What the source could not read as records.
+    fn refused(&self, tp: &TopicPartition, errors: Vec<ConnectError>) -> Result<()> {
+        Counters::add(&self.task.status.counters.read, errors.len());
+        for error in errors {
+            if self.task.tolerance == Tolerance::None {
+                return Err(error.no_retry().hint_if_none("errors.tolerance: all skips what cannot be read"));
+            }
+            self.task.status.skipped(&format!("{tp}: "), &error);
+        }
+        Ok(())
+    }
+
+    fn source_ended(&mut self) {
+        self.force = Due::Read;
+        let (connector, task) = (&self.task.status.connector, self.task.status.task);
+        tracing::info!(connector, task, "the source has come to its end");
+        self.task.status.remark("the source has come to its end");
+    }
+
     async fn write(&mut self, tp: &TopicPartition, records: arrow::array::RecordBatch) -> Result<()> {
-        let counters = &self.task.status.counters;
+        let status = self.task.status.clone();
+        let counters = &status.counters;
         let processed = self.task.pipeline.process(Run::new(records), tp).await.map_err(|e| e.at(tp))?;
         Counters::add(&counters.filtered, processed.filtered);
         for (offset, rejection) in processed.rejected {
             self.reject(tp, offset, rejection)?;
         }
+        let direct = self.task.direct;
         for run in processed.runs {
-            if let Some(topic) = run.topic.filter(|topic| **topic != *tp.topic) {
+            if let Some(topic) = run.topic.filter(|topic| !direct && **topic != *tp.topic) {
                 let message = format!("{tp}: a transform sends records to topic `{topic}`");
                 return Err(ConnectError::user("sink.topic", message).hint(
                     "a sink writes records under the topic that they were read from; drop the router",
                 ));
             }
             let offsets = offsets_of(&run.records)?;
-            let (status, stop) = (&self.task.status, &self.task.stop);
-            let mut written = retry::with_backoff(status, stop, || {
+            let mut written = retry::with_backoff(&status, &self.task.stop, || {
                 self.task.sink.write(Batch::new(tp.clone(), run.records.clone()))
             })
             .await
             .map_err(|e| e.at(tp))?;
             Counters::add(&counters.filtered, written.filtered);
-            for rejection in std::mem::take(&mut written.rejected) {
+            let rejected = std::mem::take(&mut written.rejected);
+            let taken = without(&offsets, &rejected)?;
+            for rejection in rejected {
                 let offset = offsets.values().get(rejection.row).copied();
                 self.reject(tp, offset, rejection)?;
             }
             if let Some(ledger) = self.ledgers.get_mut(tp) {
-                ledger.wrote(offsets, &written);
+                ledger.wrote(taken, &written);
             }
         }
         Ok(())
@@ -226,10 +282,15 @@ impl Running {
 
     /// Skips the record, or fails the task, as `errors.tolerance` says. What a sink itself refuses is never skipped
     /// without a dead letter queue, as in Connect: the record would be gone without a trace.
-    fn reject(&self, tp: &TopicPartition, offset: Option<i64>, rejection: Rejection) -> Result<()> {
+    fn reject(&mut self, tp: &TopicPartition, offset: Option<i64>, rejection: Rejection) -> Result<()> {
+        let answered = offset.is_some_and(|offset| self.feed.reader.refuse(offset, &rejection.error));
         let tolerated = self.task.tolerance == Tolerance::All && rejection.stage != Stage::TaskPut;
-        if tolerated {
-            Counters::add(&self.task.status.counters.rejected, 1);
+        if answered || tolerated {
+            let place = offset.map_or_else(|| format!("{tp}: "), |offset| format!("{tp} offset {offset}: "));
+            self.task.status.skipped(&place, &rejection.error);
+            if let (Some(offset), Some(ledger)) = (offset, self.ledgers.get_mut(tp)) {
+                ledger.rejected(offset);
+            }
             return Ok(());
         }
         let place = offset.map_or_else(|| tp.to_string(), |offset| format!("{tp} offset {offset}"));
@@ -245,25 +306,24 @@ impl Running {
     }
 
     fn start_publishing(&mut self) {
-        if self.publishing.is_some() {
+        if self.publishing.is_some() || self.torn {
             return;
         }
-        let force = std::mem::take(&mut self.force);
+        let force = std::mem::replace(&mut self.force, Due::Cut);
         let ranges: Vec<FlushRange> = self.ledgers.values_mut().filter_map(|l| l.due(force)).collect();
         if ranges.is_empty() {
             return;
         }
-        let (sink, committer) = (self.task.sink.clone(), self.consumer.committer());
+        let (sink, reader) = (self.task.sink.clone(), self.feed.reader.clone());
         let (status, give_up) = (self.task.status.clone(), self.give_up.clone());
         self.publishing = Some(Background::start(async move {
             let staged = retry::with_backoff(&status, &give_up, || sink.flush(&ranges)).await?;
+            retry::with_backoff(&status, &give_up, || reader.intend(&ranges)).await?;
             retry::with_backoff(&status, &give_up, || sink.commit(&staged)).await?;
-            let offsets: Committed =
-                ranges.iter().map(|r| (r.partition.clone(), (r.end, String::new()))).collect();
+            let ends: Ends = ranges.iter().map(|r| (r.partition.clone(), r.end)).collect();
             // While the group settles a member that keeps its partitions is refused for a moment.
             for _ in 0..SETTLE_ATTEMPTS {
-                let outcome =
-                    retry::with_backoff(&status, &give_up, || committer.commit(offsets.clone())).await?;
+                let outcome = retry::with_backoff(&status, &give_up, || reader.commit(&ends)).await?;
                 if outcome == CommitOutcome::Committed {
                     return Ok(outcome);
                 }
@@ -271,6 +331,25 @@ impl Running {
             }
             Ok(CommitOutcome::Fenced)
         }));
+    }
+
+    /// Whether the goal is reached: what was to be read is published. Brings that about.
+    fn is_finished(&mut self) -> bool {
+        let Some(goal) = self.task.goal.clone() else { return false };
+        if self.publishing.is_some() || self.torn {
+            return false;
+        }
+        let reached = |(tp, ledger): (&TopicPartition, &Ledger)| {
+            goal.is_reached(tp, ledger.read_end(), self.at_end.contains(tp))
+        };
+        if !self.ledgers.is_empty() && self.ledgers.iter().all(reached) {
+            if self.ledgers.values().any(Ledger::is_behind) {
+                self.force = Due::Read;
+                return false;
+            }
+            goal.reached(self.ledgers.keys());
+        }
+        goal.is_reached_by_all()
     }
 
     fn published(&mut self, outcome: CommitOutcome) {
@@ -308,7 +387,7 @@ impl Running {
         let now = now_ms();
         if self.next_cut_ms.is_some_and(|at| at <= now) {
             self.next_cut_ms = self.task.sink.schedule().map(|s| s.next_after(now));
-            self.force = true;
+            self.force = self.force.max(Due::Written);
         }
         let budget = &self.task.budget;
         let short = budget.used_bytes() * 100 > budget.total_bytes() * PRESSURE_PERCENT;
@@ -321,16 +400,20 @@ impl Running {
         self.pressed += 1;
         let much = self.held_bytes() * 8 > budget.total_bytes();
         if (much || self.pressed > 4) && self.ledgers.values().any(Ledger::is_open) {
-            self.force = true;
+            self.force = self.force.max(Due::Written);
         }
     }
 
     /// After `stop`: publishes what is due and gives the partitions back.
     async fn drain(&mut self) -> Result<()> {
-        self.force = self.task.flush_on_stop;
+        self.force = if self.task.flush_on_stop { Due::Written } else { Due::Cut };
         let limit = self.task.drain_timeout;
         let give_up = self.give_up.clone();
-        let finished = tokio::time::timeout(limit, self.finish_publishing()).await;
+        let finished = tokio::time::timeout(limit, async {
+            self.take_the_rest().await?;
+            self.finish_publishing().await
+        })
+        .await;
         give_up.cancel();
         let partitions: Vec<TopicPartition> = self.ledgers.keys().cloned().collect();
         self.end_publishing().await;
@@ -340,6 +423,17 @@ impl Running {
             Err(ConnectError::external("stop.timeout", message)
                 .hint("its records will be read again; raise task.shutdown.graceful.timeout.ms"))
         })
+    }
+
+    /// The rest of a source's batch, so that a range may end again.
+    async fn take_the_rest(&mut self) -> Result<()> {
+        while self.torn {
+            match self.feed.batches.recv().await {
+                Some(fetched) => self.take(fetched).await?,
+                None => return Ok(()),
+            }
+        }
+        Ok(())
     }
 
     async fn end_publishing(&mut self) {
@@ -369,6 +463,21 @@ async fn wait_for(publishing: &mut Option<Publishing>) -> Result<CommitOutcome> 
         Some(publishing) => publishing.outcome().await,
         None => std::future::pending().await,
     }
+}
+
+/// The offsets of the rows that were not refused.
+fn without(offsets: &Int64Array, rejected: &[Rejection]) -> Result<Int64Array> {
+    if rejected.is_empty() {
+        return Ok(offsets.clone());
+    }
+    let mut keep = vec![true; offsets.len()];
+    for rejection in rejected {
+        if let Some(row) = keep.get_mut(rejection.row) {
+            *row = false;
+        }
+    }
+    let kept = arrow::compute::filter(offsets, &BooleanArray::from(keep))?;
+    Ok(arrow::array::AsArray::as_primitive::<arrow::datatypes::Int64Type>(&kept).clone())
 }
 
 fn offsets_of(records: &arrow::array::RecordBatch) -> Result<Int64Array> {

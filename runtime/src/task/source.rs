@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::background::Background;
 use super::pipeline::Pipeline;
+use super::positions::{self, Positions};
 use super::retry;
 use super::sink::now_ms;
 use super::status::{Counters, State, TaskStatus};
@@ -25,13 +26,7 @@ use crate::kafka::producer::{Delivered, OnDelivery, Producer, Record};
 
 /// Batches that are sent and not yet acknowledged.
 const MAX_IN_FLIGHT: usize = 64;
-const POLL: PollBudget = PollBudget { max_records: 10_000, max_bytes: 4 << 20 };
-
-/// Stores positions of a connector.
-#[async_trait::async_trait]
-pub trait PositionStore: Send + Sync {
-    async fn store(&self, positions: &[connector_core::Position]) -> Result<()>;
-}
+pub(super) const POLL: PollBudget = PollBudget { max_records: 10_000, max_bytes: 4 << 20 };
 
 /// What a source task is made of; the source is open.
 pub struct SourceTask {
@@ -39,10 +34,12 @@ pub struct SourceTask {
     pub pipeline: Pipeline,
     pub tolerance: Tolerance,
     pub producer: Producer,
-    pub positions: Arc<dyn PositionStore>,
+    pub positions: Arc<dyn Positions>,
     pub status: Arc<TaskStatus>,
     pub stop: CancellationToken,
     pub drain_timeout: Duration,
+    /// The task ends with its source; otherwise it waits for `stop` then.
+    pub bounded: bool,
 }
 
 /// One polled batch on its way to Kafka.
@@ -119,7 +116,7 @@ fn proxy_code(error: &ConnectError) -> i32 {
     }
 }
 
-fn refuse(topic: Arc<str>, code: i32, error: &ConnectError) -> Ack {
+pub(super) fn refuse(topic: Arc<str>, code: i32, error: &ConnectError) -> Ack {
     let error = AckError { code, message: error.to_string(), retriable: error.is_retriable() };
     Ack { destination: topic, partition: String::new(), offset: String::new(), error: Some(error) }
 }
@@ -196,7 +193,9 @@ impl Running {
                     self.task.status.remark("the source has come to its end");
                     let (connector, task) = (&self.task.status.connector, self.task.status.task);
                     tracing::info!(connector, task, "the source has come to its end");
-                    self.task.stop.cancelled().await;
+                    if !self.task.bounded {
+                        self.task.stop.cancelled().await;
+                    }
                     return Ok(());
                 }
                 Err(_) if self.task.stop.is_cancelled() => return Ok(()),
@@ -229,6 +228,7 @@ impl Running {
         });
         let mut flight =
             InFlight { offset: batch.offset, total, filtered: 0, rejected: 0, sent: sent.clone() };
+        self.refused(batch.rejected)?;
         let mut next = base;
         for run in batch.runs {
             let topic = run.topic.clone().ok_or_else(|| {
@@ -253,6 +253,18 @@ impl Running {
         Ok(())
     }
 
+    /// What the source could not read as records.
+    fn refused(&self, errors: Vec<ConnectError>) -> Result<()> {
+        Counters::add(&self.task.status.counters.read, errors.len());
+        for error in errors {
+            if self.task.tolerance == Tolerance::None {
+                return Err(error.no_retry().hint_if_none("errors.tolerance: all skips what cannot be read"));
+            }
+            self.task.status.skipped("", &error);
+        }
+        Ok(())
+    }
+
     fn reject(&self, flight: &mut InFlight, topic: &Arc<str>, row: usize, error: ConnectError) -> Result<()> {
         flight.rejected += 1;
         if let Some(rows) = &flight.sent.rows {
@@ -262,7 +274,10 @@ impl Running {
             return Ok(());
         }
         match self.task.tolerance {
-            Tolerance::All => Ok(()),
+            Tolerance::All => {
+                self.task.status.told_skipped(&format!("a record for topic `{topic}`: "), &error);
+                Ok(())
+            }
             Tolerance::None => Err(error.no_retry().at(format!("a record for topic `{topic}`"))),
         }
     }
@@ -322,16 +337,12 @@ impl Running {
 
     async fn acknowledge(&mut self, ready: Vec<InFlight>) -> Result<()> {
         let wants_acks = self.task.source.wants_acks();
-        let mut positions: Vec<connector_core::Position> = Vec::new();
         for flight in &ready {
             if let Some(error) = lock(&flight.sent.failed).take_if(|_| !wants_acks) {
                 return Err(error.no_retry());
             }
-            for position in &flight.offset.positions {
-                positions.retain(|p| p.partition != position.partition);
-                positions.push(position.clone());
-            }
         }
+        let positions = positions::last(ready.iter().flat_map(|flight| &flight.offset.positions));
         if !positions.is_empty() {
             let store = self.task.positions.clone();
             retry::with_backoff(&self.task.status, &self.task.stop, || store.store(&positions)).await?;
@@ -373,7 +384,7 @@ impl Sent {
     }
 }
 
-fn number(records: &RecordBatch, first: Offset) -> Result<RecordBatch> {
+pub(super) fn number(records: &RecordBatch, first: Offset) -> Result<RecordBatch> {
     let rows = i64::try_from(records.num_rows()).unwrap_or(0);
     let numbers: Int64Array = (first..first + rows).collect::<Vec<_>>().into();
     let field = arrow::datatypes::Field::new(OFFSET, arrow::datatypes::DataType::Int64, false);

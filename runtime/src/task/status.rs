@@ -1,11 +1,12 @@
 //! What each task is doing, for people, probes and metrics.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use chrono::{DateTime, Utc};
-use connector_core::{Kind, TopicPartition};
+use connector_core::{ConnectError, Kind, Metric, TopicPartition};
 use serde::Serialize;
 
 use crate::config::SecretSet;
@@ -48,8 +49,9 @@ impl Counters {
     }
 }
 
+type Exposed = Box<dyn Fn() -> Vec<Metric> + Send + Sync>;
+
 /// One task, shared by the task itself and whoever asks.
-#[derive(Debug)]
 pub struct TaskStatus {
     pub connector: String,
     pub task: usize,
@@ -62,6 +64,15 @@ pub struct TaskStatus {
     secrets: SecretSet,
     /// Records behind the end of each partition of this task.
     lag: Mutex<BTreeMap<TopicPartition, i64>>,
+    /// Skipped records that were told about.
+    skips_told: AtomicU64,
+    exposed: Mutex<Vec<Exposed>>,
+}
+
+impl fmt::Debug for TaskStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskStatus").field("connector", &self.connector).field("task", &self.task).finish()
+    }
 }
 
 impl TaskStatus {
@@ -90,6 +101,35 @@ impl TaskStatus {
         if condition.state != State::Failed {
             condition.reason = self.redact(reason.as_ref());
         }
+    }
+
+    /// A record that goes no further is counted and said.
+    pub fn skipped(&self, place: &str, error: &ConnectError) {
+        self.told_skipped(place, error);
+        Counters::add(&self.counters.rejected, 1);
+    }
+
+    /// Says why a record goes no further, as long as there are not many of them.
+    pub fn told_skipped(&self, place: &str, error: &ConnectError) {
+        const TOLD: u64 = 20;
+        let before = self.skips_told.fetch_add(1, Ordering::Relaxed);
+        if before < TOLD {
+            let (connector, task) = (&self.connector, self.task);
+            let more = if before + 1 == TOLD { "; further ones are only counted" } else { "" };
+            let error = self.redact(&error.to_string());
+            tracing::warn!(connector, task, "record skipped: {place}{error}{more}");
+        }
+    }
+
+    /// What the task's plugins count, for whoever asks.
+    pub fn expose(&self, metrics: impl Fn() -> Vec<Metric> + Send + Sync + 'static) {
+        self.exposed.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(metrics));
+    }
+
+    /// What the task's plugins count now.
+    pub fn plugin_metrics(&self) -> Vec<Metric> {
+        let exposed = self.exposed.lock().unwrap_or_else(PoisonError::into_inner);
+        exposed.iter().flat_map(|metrics| metrics()).collect()
     }
 
     pub fn set_lag(&self, partition: &TopicPartition, records: i64) {
@@ -139,6 +179,8 @@ impl StatusBoard {
             counters: Counters::default(),
             secrets: secrets.clone(),
             lag: Mutex::default(),
+            skips_told: AtomicU64::new(0),
+            exposed: Mutex::default(),
         });
         let mut tasks = self.tasks.write().unwrap_or_else(PoisonError::into_inner);
         tasks.insert((connector.to_owned(), task), status.clone());

@@ -4,16 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use connector_core::{Kind, Result};
+use connector_core::{ConnectError, Kind, Result};
 use futures::future::join_all;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::budget::MemoryBudget;
+use super::position_file::PositionFile;
 use super::retry;
 use super::status::{State, StatusBoard, TaskStatus};
-use crate::config::Deployment;
+use crate::config::{ConnectorConfig, Deployment};
 use crate::kafka::admin::Admin;
 use crate::kafka::offsets::OffsetStore;
 use crate::kafka::producer::Producers;
@@ -34,9 +35,14 @@ pub struct Worker {
     /// True once the cluster answered and the declared topics are there.
     ready: watch::Sender<bool>,
     pub started_at: DateTime<Utc>,
-    pub(super) admin: Admin,
+    /// `None`: there is no Kafka, and no connector needs it.
+    admin: Option<Admin>,
     pub(super) producers: Producers,
-    pub(super) offsets: OffsetStore,
+    pub(super) offsets: Arc<OffsetStore>,
+    /// Where source positions are without Kafka.
+    pub(super) position_file: Option<Arc<PositionFile>>,
+    /// Bounded source connectors that have not come to their end.
+    sources_left: watch::Sender<usize>,
     pub(super) handle: Handle,
 }
 
@@ -46,8 +52,15 @@ impl Worker {
         let budget = worker.memory_budget_bytes.map_or_else(MemoryBudget::of_this_process, |bytes| {
             MemoryBudget::new(usize::try_from(bytes).unwrap_or(usize::MAX))
         });
+        let has_kafka = worker.bootstrap_servers.is_some();
+        let file = worker.offset_storage_file.as_ref().filter(|_| !has_kafka);
+        let is_bounded_source =
+            |connector: &&ConnectorConfig| connector.bounded_run && connector.sink.is_none();
+        let bounded_sources = deployment.connectors.iter().filter(is_bounded_source).count();
         Ok(Arc::new(Self {
-            admin: Admin::new(worker, &handle)?,
+            admin: if has_kafka { Some(Admin::new(worker, &handle)?) } else { None },
+            position_file: file.map(PositionFile::new),
+            sources_left: watch::Sender::new(bounded_sources),
             offsets: OffsetStore::new(worker.offset_storage_topic.clone()),
             board: StatusBoard::default(),
             budget,
@@ -68,6 +81,22 @@ impl Worker {
     /// Waits until start-up is over.
     pub async fn until_ready(&self) {
         let _ = self.ready.subscribe().wait_for(|ready| *ready).await;
+    }
+
+    pub(super) fn admin(&self) -> Result<&Admin> {
+        self.admin.as_ref().ok_or_else(|| {
+            ConnectError::user("worker.no_kafka", "this worker has no Kafka")
+                .hint("write `bootstrap.servers: host:9092` in the worker's keys")
+        })
+    }
+
+    /// Waits until the bounded sources of this run have written all that they have.
+    pub(super) async fn until_sources_ended(&self, status: &TaskStatus) {
+        let mut left = self.sources_left.subscribe();
+        if *left.borrow() > 0 {
+            status.remark("waiting for the sources of this run to come to their end");
+        }
+        let _ = left.wait_for(|left| *left == 0).await;
     }
 
     pub fn deployment(&self) -> &Deployment {
@@ -105,10 +134,16 @@ impl Worker {
             let refresh = tokio::spawn(self.clone().refresh_topics());
             let all = join_all(connectors.into_iter().map(|(connector, status)| {
                 let worker = self.clone();
-                async move { worker.run_connector(connector, status).await }
+                async move {
+                    let source = connector.bounded_run && connector.sink.is_none();
+                    worker.clone().run_connector(connector, status).await;
+                    if source {
+                        worker.sources_left.send_modify(|left| *left -= 1);
+                    }
+                }
             }));
             tokio::select! {
-                _ = all => {}
+                _ = all => self.all_ended(),
                 () = self.past_the_drain() => tracing::warn!(
                     "tasks that did not stop within {} ms are left behind; their records will be read again \
                      (task.shutdown.graceful.timeout.ms)",
@@ -121,18 +156,27 @@ impl Worker {
         self.producers.flush(self.drain_timeout()).await;
     }
 
+    /// Where every connector was to come to an end, the work is done. Others stay as they are: FAILED or at the end of
+    /// their source, for whoever asks.
+    fn all_ended(&self) {
+        if !self.deployment.connectors.is_empty() && self.deployment.connectors.iter().all(|c| c.bounded_run)
+        {
+            self.stop();
+        }
+    }
+
     /// Reaches the cluster and makes the declared topics; tries until it works or the worker stops.
     async fn prepare(&self, tasks: &[Arc<TaskStatus>]) -> Result<()> {
+        let Some(admin) = &self.admin else { return Ok(()) };
         let status =
             StatusBoard::default().register("worker", 0, (Kind::Sink, ""), &self.deployment.worker.secrets);
         // All tasks wait for it, so all of them say why.
         let told = |outcome: Result<()>| {
             outcome.inspect_err(|e| tasks.iter().for_each(|task| task.remark(format!("trying again: {e}"))))
         };
-        retry::with_backoff(&status, &self.stop, || async { told(self.admin.refresh().await) }).await?;
+        retry::with_backoff(&status, &self.stop, || async { told(admin.refresh().await) }).await?;
         for topic in &self.deployment.topics {
-            let made =
-                retry::with_backoff(&status, &self.stop, || async { told(self.admin.ensure(topic).await) });
+            let made = retry::with_backoff(&status, &self.stop, || async { told(admin.ensure(topic).await) });
             if let Err(error) = made.await {
                 if self.stop.is_cancelled() {
                     return Err(error);
@@ -145,13 +189,14 @@ impl Worker {
     }
 
     async fn refresh_topics(self: Arc<Self>) {
+        let Some(admin) = &self.admin else { return };
         let age = self.deployment.worker.consumer.get("metadata.max.age.ms").and_then(|ms| ms.parse().ok());
         let every = age.map_or(TOPIC_REFRESH, Duration::from_millis);
         loop {
             // A topic that somebody writes to or waits for may be new, so the list is renewed sooner, though not at once.
             tokio::time::sleep(TOPIC_PAUSE).await;
-            let _ = tokio::time::timeout(every.saturating_sub(TOPIC_PAUSE), self.admin.missed()).await;
-            if let Err(error) = self.admin.refresh().await {
+            let _ = tokio::time::timeout(every.saturating_sub(TOPIC_PAUSE), admin.missed()).await;
+            if let Err(error) = admin.refresh().await {
                 tracing::warn!("{error}");
             }
         }

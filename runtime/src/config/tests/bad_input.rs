@@ -337,9 +337,6 @@ connectors:
     transforms: [{name: clean, type: pin-cleaner, predicate: p, negate: true}]
     predicates: p
     predicates.p.type: RecordIsTombstone
-  b:
-    source: {class: webhook-source}
-    sink: {class: s3-sink, s3.bucket.name: b, flush.size: 1}
 "), @r#"
     a.yaml:9:5: warning: connector "a": `errors.retry.timeout` has no effect yet
       9 | errors.retry.timeout: 60000
@@ -361,10 +358,44 @@ connectors:
       12 | predicates: p
          | ^
       hint: without them a transform would apply to every record; take them out for now
-    a.yaml:15:14: error: connector "b": a connector with both a source and a sink is not supported yet: direct pipelines come later
-      15 | class: webhook-source}
-         | ^
-      hint: write two connectors: one with only the source, which writes to a topic, and one with only the sink, which reads that topic
+    "#);
+}
+
+#[test]
+fn a_direct_pipeline_needs_a_place_for_its_positions_and_its_keys_where_they_belong() {
+    assert_snapshot!(wrong(&[(
+        "a.yaml",
+        "
+connectors:
+  a:
+    source: {class: webhook-source, webhook.listen: \"127.0.0.1:1\"}
+    sink: {class: s3-sink, s3.bucket.name: b, flush.size: 1}
+    topics: t
+    flush.size: 5
+    task.max: 2
+    run.until: caught-up
+",
+    )]), @r#"
+    a.yaml:3:3: error: there is no Kafka, and no file in which the pipelines store how far they are
+      3 | a:
+        | ^
+      hint: write `offset.storage.file.filename: /var/lib/sidestream/offsets` in the worker's keys, on a disk that outlives the process; or name `bootstrap.servers`
+    a.yaml:6:5: error: connector "a": `topics` is no key of a connector with `source:` and `sink:`
+      6 | topics: …
+        | ^
+      hint: records do not pass through topics here
+    a.yaml:7:5: error: connector "a": `flush.size` is no key of a connector with `source:` and `sink:`
+      7 | flush.size: …
+        | ^
+      hint: it belongs below `sink:`
+    a.yaml:8:5: error: connector "a": `task.max` is no key of a connector with `source:` and `sink:`
+      8 | task.max: …
+        | ^
+      hint: did you mean `tasks.max`?
+    a.yaml:9:5: error: connector "a": the source never comes to an end, so there is no time at which it is caught up
+      9 | run.until: caught-up
+        | ^
+      hint: use a source that ends (`objects-source` without `objects.follow`, `file-source` with `file.stop.at.end`, …), or run this connector without a bound, in a file of its own
     "#);
 }
 

@@ -76,7 +76,7 @@ impl Sink for ObjectSink {
     fn delivery(&self) -> Delivery {
         Delivery::AtLeastOnce
     }
-    async fn open(&self, _: &[TopicPartition]) -> Result<Resume> {
+    async fn open(&self, _: &[Assignment]) -> Result<Resume> {
         Ok(Resume::new())
     }
     async fn write(&self, _: Batch) -> Result<Written> {

@@ -84,10 +84,6 @@ worker:
   config.providers.env.param.allowlist.pattern: HOME
   group.id: ${env:USER_ID}
 ")]), @r#"
-    w.yaml:2:1: error: `bootstrap.servers` is missing
-      2 | worker:
-        | ^
-      hint: write `bootstrap.servers: host:9092` in the worker's keys
     w.yaml:3:3: error: `bootstrap.server` is no key of the worker
       3 | bootstrap.server: …
         | ^
