@@ -184,6 +184,18 @@ impl Answer {
     }
 }
 
+impl Answer {
+    /// Status, `__type` and message of a refusal in Kinesis' words.
+    pub fn exception(&self) -> (u16, String, String) {
+        let body = self.json();
+        assert_eq!(header(&self.head, "content-type"), Some("application/json"), "{self:?}");
+        let keys: Vec<_> = body.as_object().unwrap().keys().filter(|key| *key != "__type").collect();
+        assert_eq!(keys, ["message"]);
+        let text = |key: &str| body[key].as_str().unwrap_or_default().to_owned();
+        (self.status, text("__type"), text("message"))
+    }
+}
+
 pub struct Client(TcpStream);
 
 impl Client {
@@ -232,6 +244,12 @@ pub fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
         let (key, value) = line.split_once(':')?;
         key.eq_ignore_ascii_case(name).then_some(value.trim())
     })
+}
+
+/// One request of a JSON client on a connection of its own, such as `call(address, "PUT /streams/s/record", body)`.
+pub async fn call(address: SocketAddr, line: &str, body: &str) -> Answer {
+    let head = format!("{line} HTTP/1.1\r\nContent-Type: application/json");
+    Client::connect(address).await.call(&head, body.as_bytes()).await
 }
 
 /// One connection, one request.
