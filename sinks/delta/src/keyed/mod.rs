@@ -1,0 +1,258 @@
+//! Rows by key: an upsert leaves the last row of each key, de-duplication the first one; both also against the rows that
+//! the table has.
+//!
+//! Copy-on-write on Arrow kernels (docs/delta.md says why not a query engine): files that statistics or the remembered
+//! keys exclude are not touched, of the others the key columns are read, and an upsert writes those again that hold one
+//! of its keys.
+
+mod distinct;
+mod index;
+mod key;
+mod live;
+mod order;
+mod prune;
+#[cfg(test)]
+mod tests;
+mod tombstone;
+mod upsert;
+pub(crate) mod write;
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Schema, SchemaRef};
+use connector_core::{ConnectError, Rejection, Result, Stage};
+use deltalake::kernel::{Action, Add, Version};
+use futures::{StreamExt, TryStreamExt, stream};
+use serde_json::Value;
+use tokio::sync::Mutex;
+use uuid::Uuid;
+
+use crate::commit::{Change, Reads, Refused};
+use crate::config::{Config, Mode};
+use crate::files::Layout;
+use crate::read;
+use crate::table::{Head, Table};
+
+pub use self::tombstone::deletes;
+pub(crate) use self::upsert::removal;
+use self::distinct::Distinct;
+use self::index::KeyIndex;
+use self::key::{Key, KeyColumns, KeySet};
+use self::live::LiveFiles;
+use self::prune::Bounds;
+use self::upsert::Upsert;
+
+/// Memory for the keys of a table's files, which are kept between commits: 4 million keys.
+const INDEX_BYTES: usize = 64 << 20;
+
+/// Files whose key columns are read at once.
+const FILES_AT_ONCE: usize = 4;
+
+/// Times that others may come first with changes to the same rows.
+const ATTEMPTS: usize = 100;
+
+/// Rows of a range, in order.
+#[derive(Debug)]
+pub enum Rows {
+    /// With the table's columns, or some of them.
+    Put(RecordBatch),
+    /// Key columns of rows that are to go; upserts only.
+    Delete(RecordBatch),
+}
+
+/// What the keys of one table are for.
+#[derive(Debug)]
+pub struct Keyed {
+    mode: Mode,
+    keys: KeyColumns,
+    index: KeyIndex,
+    live: Mutex<LiveFiles>,
+    layout: Layout,
+}
+
+/// A range that is staged: what it adds is in the store; which files it replaces is looked at again when others commit.
+#[derive(Debug)]
+pub struct Pending {
+    id: Uuid,
+    plan: Mutex<Plan>,
+}
+
+#[derive(Debug)]
+struct Plan {
+    /// The version for which it was first made: the commit may be in any after it, though its answer was lost.
+    first: Version,
+    done: Option<Version>,
+    effect: Effect,
+}
+
+#[derive(Debug)]
+enum Effect {
+    Upsert(Upsert),
+    Distinct(Distinct),
+}
+
+/// The part of a commit that depends on the table's version.
+#[derive(Debug, Default)]
+struct Actions {
+    adds: Vec<Add>,
+    removes: Vec<deltalake::kernel::Remove>,
+}
+
+impl Keyed {
+    /// `None` if rows are simply appended. The key columns must be columns of `table`.
+    pub fn new(config: &Config, layout: Layout, table: &Schema) -> Result<Option<Self>> {
+        let (option, names) = match (config.mode, config.dedup_keys.is_empty()) {
+            (Mode::Upsert, _) => ("delta.key.columns", &config.key_columns),
+            (Mode::Append, false) => ("delta.dedup.keys", &config.dedup_keys),
+            (Mode::Append, true) => return Ok(None),
+        };
+        let keys = KeyColumns::new(option, names, table)?;
+        let (index, live) = (KeyIndex::new(INDEX_BYTES), Mutex::default());
+        Ok(Some(Self { mode: config.mode, keys, index, live, layout }))
+    }
+
+    /// Rows of an upsert whose key is null.
+    pub fn rejected(&self, rows: &RecordBatch) -> Result<Vec<Rejection>> {
+        if self.mode == Mode::Append {
+            return Ok(Vec::new());
+        }
+        let names = self.keys.names().join("`, `");
+        let rejection = |row| {
+            let error = ConnectError::user("delta.null_key", format!("a record has null in its key (`{names}`)"))
+                .hint("give it a value, or choose other columns as `delta.key.columns`");
+            Rejection::new(row, Stage::TaskPut, error)
+        };
+        Ok(self.keys.rows_without_key(rows)?.into_iter().map(rejection).collect())
+    }
+
+    pub fn key_columns(&self) -> &KeyColumns {
+        &self.keys
+    }
+
+    /// Bytes of memory that the remembered keys take.
+    pub fn index_bytes(&self) -> usize {
+        self.index.bytes()
+    }
+
+    /// Writes what `rows` leave. `schema` is the table's, maybe with new columns behind.
+    pub async fn stage(&self, table: &Table, schema: &SchemaRef, rows: Vec<Rows>) -> Result<Pending> {
+        let head = table.head();
+        let mut effect = match self.mode {
+            Mode::Upsert => Effect::Upsert(Upsert::new(self, table, &head, schema, rows).await?),
+            Mode::Append => Effect::Distinct(Distinct::new(self, schema, rows)?),
+        };
+        // Now, so that the commit itself finds it done, unless others come in between.
+        self.plan(table, &head, &mut effect).await?;
+        let plan = Plan { first: head.version, done: None, effect };
+        Ok(Pending { id: Uuid::new_v4(), plan: Mutex::new(plan) })
+    }
+
+    /// Commits `pending`, with what `change` says about offsets and schema. Can be repeated.
+    pub async fn commit(&self, table: &Table, pending: &Pending, mut change: Change) -> Result<Version, Refused> {
+        let mut plan = pending.plan.lock().await;
+        if let Some(version) = plan.done {
+            return Ok(version);
+        }
+        change.id = pending.id;
+        change.reads = Reads::Table;
+        if let Some(version) = find(table, pending.id, plan.first).await? {
+            plan.done = Some(version);
+            return Ok(version);
+        }
+        for _ in 0..ATTEMPTS {
+            let head = table.head();
+            let actions = self.plan(table, &head, &mut plan.effect).await?;
+            (change.adds, change.removes) = (actions.adds, actions.removes);
+            change.base = head;
+            match table.commit(&change).await {
+                Ok(version) => {
+                    plan.done = Some(version);
+                    return Ok(version);
+                }
+                // The schema is for whoever made the change to look at again.
+                Err(Refused::Conflict(_)) if change.metadata.is_none() => drop(table.refresh().await?),
+                Err(refused) => return Err(refused),
+            }
+        }
+        let message = format!("{}: others changed the same rows {ATTEMPTS} times in a row before this commit", table.place());
+        Err(ConnectError::external("delta.busy", message).into())
+    }
+
+    /// Deletes what `pending` has written, if it is not part of the table.
+    pub async fn discard(&self, table: &Table, pending: &Pending) {
+        let plan = pending.plan.lock().await;
+        if plan.done.is_none() {
+            let files = match &plan.effect {
+                Effect::Upsert(upsert) => upsert.files(),
+                Effect::Distinct(distinct) => distinct.files(),
+            };
+            for file in files {
+                file.discard(table).await;
+            }
+        }
+    }
+
+    async fn plan(&self, table: &Table, head: &Arc<Head>, effect: &mut Effect) -> Result<Actions> {
+        let mut live = self.live.lock().await;
+        let files = live.at(table, head).await?;
+        self.index.retain(&files.keys().map(String::as_str).collect());
+        match effect {
+            Effect::Upsert(upsert) => upsert.plan(self, table, head, files).await,
+            Effect::Distinct(distinct) => distinct.plan(self, table, head, files).await,
+        }
+    }
+
+    /// The files that hold one of the `wanted` keys, with these keys.
+    async fn holders<'f>(
+        &self,
+        table: &Table,
+        head: &Head,
+        files: impl Iterator<Item = &'f Add>,
+        wanted: &KeySet,
+        bounds: &Bounds,
+    ) -> Result<Vec<(&'f Add, Vec<Key>)>> {
+        let candidates = files.filter(|file| bounds.may_match(file.stats.as_deref(), &file.partition_values));
+        let looked_at = candidates.map(|file| async move {
+            Ok::<_, ConnectError>((file, index::shared(&*self.keys_of(table, head, file).await?, wanted)))
+        });
+        let looked_at = stream::iter(looked_at).buffered(FILES_AT_ONCE);
+        looked_at.try_filter(|(_, keys)| std::future::ready(!keys.is_empty())).try_collect().await
+    }
+
+    async fn keys_of(&self, table: &Table, head: &Head, file: &Add) -> Result<Arc<[Key]>> {
+        if let Some(keys) = self.index.get(&file.path) {
+            return Ok(keys);
+        }
+        if file.deletion_vector.is_some() {
+            let message = format!("{}: `{}` has deleted rows marked beside it", table.place(), file.path);
+            return Err(ConnectError::user("delta.deletion_vector", message).hint(
+                "rewrite such files once with `REORG TABLE … APPLY (PURGE)` and set the table's \
+                 `delta.enableDeletionVectors` to false",
+            ));
+        }
+        let names = self.keys.names();
+        let mut rows = read::rows(table, head, file, Some(&names)).await?;
+        let mut keys = Vec::new();
+        while let Some(batch) = rows.try_next().await? {
+            keys.extend(self.keys.keys(&batch)?);
+        }
+        Ok(self.index.put(&file.path, keys))
+    }
+}
+
+/// The version after `first` that has this id.
+async fn find(table: &Table, id: Uuid, first: Version) -> Result<Option<Version>> {
+    let id = id.to_string();
+    for version in first + 1..=table.head().version {
+        let actions = table.entry(version).await?.unwrap_or_default();
+        let ours = actions.iter().any(|action| match action {
+            Action::CommitInfo(info) => info.info.get(crate::commit::NAME).and_then(Value::as_str) == Some(&id),
+            _ => false,
+        });
+        if ours {
+            return Ok(Some(version));
+        }
+    }
+    Ok(None)
+}
