@@ -3,6 +3,8 @@
 pub mod background;
 pub mod budget;
 mod connector;
+#[cfg(test)]
+mod crashes;
 pub mod direct;
 mod direct_connector;
 pub mod feed;
