@@ -8,8 +8,10 @@ pub fn components() -> Vec<Component> {
         source_webhook::component(),
         source_datagen::component(),
         source_file::component(),
+        source_objects::component(),
         sink_s3::component(),
         sink_file::component(),
+        sink_kinesis::component(),
     ];
     all.extend(transforms::components());
     all
