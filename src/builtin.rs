@@ -6,6 +6,7 @@ pub fn components() -> Vec<Component> {
     let mut all = vec![
         source_rds::component(),
         source_webhook::component(),
+        source_kinesis::component(),
         source_datagen::component(),
         source_file::component(),
         source_objects::component(),

@@ -97,6 +97,12 @@ impl Trouble {
         }
     }
 
+    /// `what` happened at `place`, with the remedy.
+    pub fn error(self, place: &str, what: &str) -> ConnectError {
+        let make = if self.passes() { ConnectError::external } else { ConnectError::user };
+        make(self.code(), format!("{place}: {what}")).hint(self.hint())
+    }
+
     /// Whether the same call may succeed later.
     pub fn passes(self) -> bool {
         matches!(
@@ -170,8 +176,7 @@ fn refused(place: &str, code: &str, message: &str) -> ConnectError {
         _ if message.is_empty() => code.to_owned(),
         _ => format!("{code}: {}", without_values(message)),
     };
-    let make = if trouble.passes() { ConnectError::external } else { ConnectError::user };
-    make(trouble.code(), format!("{place}: {what}")).hint(trouble.hint())
+    trouble.error(place, &what)
 }
 
 /// A message of validation without what it quotes (``Value '…' at 'partitionKey' failed``): that may be data.

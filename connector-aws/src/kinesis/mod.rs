@@ -8,6 +8,7 @@ use std::time::Duration;
 use aws_sdk_kinesis::config::retry::RetryConfig;
 use aws_sdk_kinesis::config::timeout::TimeoutConfig;
 use aws_sdk_kinesis::config::{Builder, Region};
+use md5::{Digest, Md5};
 
 pub use aws_sdk_kinesis::Client;
 pub use error::{Trouble, explain};
@@ -33,4 +34,9 @@ pub async fn client(access: &Access, attempts: u32) -> Client {
         builder = builder.region(Region::from_static("us-east-1"));
     }
     Client::from_conf(builder.build())
+}
+
+/// Where a record with this partition key belongs in the range of all shards, unless it has a hash key of its own.
+pub fn hash_key(partition_key: &str) -> u128 {
+    u128::from_be_bytes(Md5::digest(partition_key).into())
 }
