@@ -23,12 +23,17 @@ pub const KAFKA_JSON: &str = "application/vnd.kafka.json.v2+json";
 
 /// One POST on a connection of its own; `address` is `host:port`.
 pub fn post(address: &str, path: &str, content_type: &str, body: &[u8]) -> io::Result<Answer> {
+    request(address, &format!("POST {path}"), content_type, body)
+}
+
+/// The same with any method: `line` is such as `PUT /streams/s/record`.
+pub fn request(address: &str, line: &str, content_type: &str, body: &[u8]) -> io::Result<Answer> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(60)))?;
     stream.set_nodelay(true)?;
     let length = body.len();
     let head = format!(
-        "POST {path} HTTP/1.1\r\nHost: {address}\r\nUser-Agent: python-requests/2.31.0\r\nAccept-Encoding: gzip, deflate\r\n\
+        "{line} HTTP/1.1\r\nHost: {address}\r\nUser-Agent: python-requests/2.31.0\r\nAccept-Encoding: gzip, deflate\r\n\
          Connection: keep-alive\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n"
     );
     stream.write_all(&[head.as_bytes(), body].concat())?;

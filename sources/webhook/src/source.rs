@@ -32,6 +32,8 @@ const CLOSING: Duration = Duration::from_secs(1);
 pub struct WebhookSource {
     config: Config,
     allowed: Allowed,
+    /// See [`TaskInfo::direct`].
+    direct: bool,
     counts: Arc<Counts>,
     intake: Arc<Intake>,
     server: Mutex<Option<Server>>,
@@ -63,6 +65,7 @@ impl WebhookSource {
 
     /// The HTTP side alone, without a socket.
     pub fn endpoint(&self, topics: Arc<dyn TopicDirectory>) -> Endpoint {
+        let topics = if self.direct { Arc::new(NoTopics) } else { topics };
         let backend = match self.config.backend {
             Backend::Kinesis => {
                 let access = self.config.kinesis.access();
@@ -85,18 +88,31 @@ impl WebhookSource {
     }
 }
 
+/// In a direct pipeline whatever may be named is there, with the one partition that the task is.
+struct NoTopics;
+
+impl TopicDirectory for NoTopics {
+    fn partitions(&self, _: &str) -> Option<u32> {
+        Some(1)
+    }
+
+    fn names(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
 impl Plugin for WebhookSource {
     type Config = Config;
 
     const NAME: &'static str = "webhook-source";
     const SUMMARY: &'static str = "Takes records over HTTP, as Confluent REST Proxy v2 (POST /topics/{topic}) and Kinesis behind API Gateway do.";
 
-    fn create(config: Config, _: &TaskInfo) -> Result<Self, Vec<ConfigProblem>> {
+    fn create(config: Config, task: &TaskInfo) -> Result<Self, Vec<ConfigProblem>> {
         let allowed = config.check()?;
         let capacity = Capacity { records: config.queue_records, bytes: config.queue_bytes };
         let intake = Intake::new(capacity, config.ack_timeout());
         let (counts, server, flight) = (Arc::default(), Mutex::default(), Mutex::default());
-        Ok(Self { config, allowed, counts, intake, server, flight })
+        Ok(Self { config, allowed, direct: task.direct, counts, intake, server, flight })
     }
 }
 

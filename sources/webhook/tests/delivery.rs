@@ -5,7 +5,7 @@ mod host;
 use std::sync::Arc;
 use std::time::Duration;
 
-use connector_core::{Acks, PollBudget, Source};
+use connector_core::{Acks, PollBudget, Source, TaskInfo};
 use host::{BUDGET, Client, JSON, Log, header, open, post, run, serve, source};
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -242,4 +242,18 @@ async fn one_task_and_commits_that_do_not_fit_are_errors() {
     let error = source.commit(&batch.offset, &Acks::default()).await.unwrap_err();
     assert!(error.message.contains("1 records, but 0 acknowledgements"), "{error}");
     assert_eq!(answer.await.unwrap().error().1, 50003);
+}
+
+#[tokio::test]
+async fn in_a_direct_pipeline_whatever_is_allowed_is_taken_without_a_topic() {
+    let config = json!({"webhook.streams": ["stream-*"], "webhook.streams.backend": "kafka"});
+    let source = host::source_of(config, &TaskInfo { direct: true, ..TaskInfo::default() });
+    let address = open(&source).await;
+    let host = tokio::spawn(serve(Arc::clone(&source), Log::default(), BUDGET));
+    assert_eq!(post(address, "/topics/missing", JSON, ONE).await.status, 200);
+    assert_eq!(post(address, "/topics/missing/partitions/1", JSON, ONE).await.error().1, 40402);
+    assert_eq!(post(address, "/topics/private", JSON, ONE).await.error().1, 40301);
+    let put = host::call(address, "PUT /streams/stream-x/record", r#"{"Data": 1, "PartitionKey": "k"}"#).await;
+    assert_eq!(put.status, 200);
+    host.abort();
 }

@@ -40,10 +40,14 @@ impl TopicDirectory for Topics {
 }
 
 pub fn source(overrides: Value) -> Arc<WebhookSource> {
+    source_of(overrides, &TaskInfo::default())
+}
+
+pub fn source_of(overrides: Value, task: &TaskInfo) -> Arc<WebhookSource> {
     let mut config = json!({"webhook.listen": "127.0.0.1:0", "webhook.topics": ["id.*", "wide", "missing"]});
     config.as_object_mut().unwrap().extend(overrides.as_object().unwrap().clone());
     let config: Config = serde_json::from_value(config).unwrap();
-    Arc::new(WebhookSource::create(config, &TaskInfo::default()).unwrap())
+    Arc::new(WebhookSource::create(config, task).unwrap())
 }
 
 pub async fn open(source: &WebhookSource) -> SocketAddr {
