@@ -12,7 +12,7 @@ mod live;
 mod order;
 mod prune;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tombstone;
 mod upsert;
 pub(crate) mod write;

@@ -22,11 +22,11 @@ fn config(keys: &[(&str, &str)]) -> Config {
     connector_core::config::deserialize(&connector_core::config::coerce(&schema, &map).unwrap()).unwrap()
 }
 
-fn layout() -> Layout {
+pub(crate) fn layout() -> Layout {
     Layout { writer: "test".into(), codec: crate::config::Codec::Snappy, target_bytes: 8 << 20 }
 }
 
-async fn table(partition_columns: &[&str]) -> Table {
+pub(crate) async fn table(partition_columns: &[&str]) -> Table {
     let url = store::parse(&format!("memory://{}/t", Uuid::new_v4())).unwrap();
     let location = store::open(&url, &Access::default()).await.unwrap();
     let schema = ddl::parse("id long, name string, v long").unwrap();
@@ -34,15 +34,15 @@ async fn table(partition_columns: &[&str]) -> Table {
     Table::create(&location, &schema, &columns, []).await.unwrap()
 }
 
-fn keyed(table: &Table, keys: &[(&str, &str)]) -> Keyed {
+pub(crate) fn keyed(table: &Table, keys: &[(&str, &str)]) -> Keyed {
     Keyed::new(&config(keys), layout(), &table.head().schema).unwrap().unwrap()
 }
 
-fn upsert(table: &Table) -> Keyed {
+pub(crate) fn upsert(table: &Table) -> Keyed {
     keyed(table, &[("delta.mode", "upsert"), ("delta.key.columns", "id")])
 }
 
-type Row = (i64, &'static str, i64);
+pub(crate) type Row = (i64, &'static str, i64);
 
 fn batch(rows: &[Row]) -> RecordBatch {
     let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.0)));
@@ -52,7 +52,7 @@ fn batch(rows: &[Row]) -> RecordBatch {
         .unwrap()
 }
 
-fn put(rows: &[Row]) -> Rows {
+pub(crate) fn put(rows: &[Row]) -> Rows {
     Rows::Put(batch(rows))
 }
 
@@ -61,24 +61,24 @@ fn delete(ids: &[i64]) -> Rows {
     Rows::Delete(RecordBatch::try_from_iter_with_nullable([("id", ids, true)]).unwrap())
 }
 
-fn change(table: &Table, end: i64) -> Change {
+pub(crate) fn change(table: &Table, end: i64) -> Change {
     let operation = DeltaOperation::Write { mode: SaveMode::Append, partition_by: None, predicate: None };
     let mut change = Change::new(table.head(), operation, Reads::Table);
     change.txns.push(Transaction { app_id: "c/t/0/".to_owned(), version: end, last_updated: None });
     change
 }
 
-async fn stage(keyed: &Keyed, table: &Table, rows: Vec<Rows>) -> Pending {
+pub(crate) async fn stage(keyed: &Keyed, table: &Table, rows: Vec<Rows>) -> Pending {
     keyed.stage(table, &table.head().schema, rows).await.unwrap()
 }
 
-async fn publish(keyed: &Keyed, table: &Table, rows: Vec<Rows>, end: i64) {
+pub(crate) async fn publish(keyed: &Keyed, table: &Table, rows: Vec<Rows>, end: i64) {
     let pending = stage(keyed, table, rows).await;
     keyed.commit(table, &pending, change(table, end)).await.unwrap();
 }
 
 /// An append as any other writer makes it, with a view of the table of its own.
-async fn elsewhere(table: &Table, rows: &[Row]) {
+pub(crate) async fn elsewhere(table: &Table, rows: &[Row]) {
     let other = Table::load(table.location()).await.unwrap().unwrap();
     let head = other.head();
     let files = write::write(&other, &head, &head.schema, [Ok(batch(rows))], &layout()).await.unwrap();
@@ -89,7 +89,7 @@ async fn elsewhere(table: &Table, rows: &[Row]) {
 }
 
 /// What a reader finds, ascending.
-async fn found(table: &Table) -> Vec<(i64, String, i64)> {
+pub(crate) async fn found(table: &Table) -> Vec<(i64, String, i64)> {
     let table = Table::load(table.location()).await.unwrap().unwrap();
     let head = table.head();
     let mut rows = Vec::new();
@@ -109,7 +109,13 @@ async fn found(table: &Table) -> Vec<(i64, String, i64)> {
     rows
 }
 
-fn owned(rows: &[Row]) -> Vec<(i64, String, i64)> {
+/// Number of data files in the store, part of the table or not.
+pub(crate) async fn data_files(table: &Table) -> usize {
+    let listed: Vec<_> = table.store().list(None).try_collect().await.unwrap();
+    listed.iter().filter(|object| object.location.extension() == Some("parquet")).count()
+}
+
+pub(crate) fn owned(rows: &[Row]) -> Vec<(i64, String, i64)> {
     rows.iter().map(|&(id, name, v)| (id, name.to_owned(), v)).collect()
 }
 
@@ -168,14 +174,14 @@ async fn what_is_discarded_leaves_no_file() {
     let table = table(&[]).await;
     let keyed = upsert(&table);
     publish(&keyed, &table, vec![put(&[(1, "a", 0), (2, "a", 0)])], 1).await;
-    let data = || async {
-        let listed: Vec<_> = table.store().list(None).try_collect().await.unwrap();
-        listed.iter().filter(|object| object.location.extension() == Some("parquet")).count()
-    };
     let pending = stage(&keyed, &table, vec![put(&[(1, "b", 0)])]).await;
-    assert_eq!(data().await, 3, "the table's file, the new row, and what is left of the table's file");
+    assert_eq!(
+        data_files(&table).await,
+        3,
+        "the table's file, the new row, and what is left of the table's file"
+    );
     keyed.discard(&table, &pending).await;
-    assert_eq!(data().await, 1);
+    assert_eq!(data_files(&table).await, 1);
 }
 
 #[tokio::test]
@@ -192,6 +198,34 @@ async fn an_append_only_table_is_not_upserted() {
         panic!()
     };
     assert_eq!(error.code, "delta.append_only");
+}
+
+/// Makes the table's only file one of which other writers have marked a row as deleted.
+pub(crate) async fn mark_deleted(table: &Table) {
+    let head = table.refresh().await.unwrap();
+    let file = table.files(&head).await.unwrap().remove(0);
+    let vector =
+        serde_json::json!({"storageType": "i", "pathOrInlineDv": "x", "sizeInBytes": 1, "cardinality": 1});
+    let mut change = change(table, 100);
+    change.reads = Reads::Removed;
+    change.base = head;
+    change.removes.push(removal(&file, true));
+    change.adds.push(Add { deletion_vector: Some(serde_json::from_value(vector).unwrap()), ..file });
+    table.commit(&change).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_file_with_rows_marked_as_deleted_is_refused_and_the_remedy_named() {
+    let table = table(&[]).await;
+    let keyed = upsert(&table);
+    publish(&keyed, &table, vec![put(&[(1, "a", 0), (2, "a", 0)])], 1).await;
+    mark_deleted(&table).await;
+    let schema = Arc::clone(&table.head().schema);
+    let error = upsert(&table).stage(&table, &schema, vec![put(&[(1, "b", 0)])]).await.unwrap_err();
+    assert_eq!(error.code, "delta.deletion_vector");
+    assert!(error.hint.contains("REORG TABLE"), "{error}");
+    // Keys that its statistics exclude have nothing to do with it.
+    upsert(&table).stage(&table, &schema, vec![put(&[(7, "b", 0)])]).await.unwrap();
 }
 
 #[derive(Clone, Debug)]

@@ -17,9 +17,9 @@ use crate::table::{Head, Table};
 const BINS_A_COMMIT: usize = 8;
 
 /// Some files, and what takes their place.
-struct Rewritten {
-    sources: Vec<Add>,
-    files: Vec<Arc<DataFile>>,
+pub(super) struct Rewritten {
+    pub(super) sources: Vec<Add>,
+    pub(super) files: Vec<Arc<DataFile>>,
 }
 
 /// Number of small files that became part of larger ones.
@@ -50,7 +50,7 @@ fn partition(file: &Add) -> BTreeMap<&str, Option<&str>> {
 }
 
 /// Number of files that were replaced: those of which somebody else has replaced one meanwhile stay.
-async fn commit(
+pub(super) async fn commit(
     table: &Table,
     head: &Arc<Head>,
     mut rewritten: Vec<Rewritten>,

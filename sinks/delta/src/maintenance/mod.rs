@@ -2,6 +2,8 @@
 
 mod bins;
 pub(crate) mod compact;
+#[cfg(test)]
+mod tests;
 mod vacuum;
 
 use std::sync::Arc;
