@@ -13,8 +13,9 @@ use serde_json::{Map, Value};
 /// Source partitions with this key are ours.
 const TASK: &str = "sidestream.task";
 const PART: &str = "part";
-/// Positions in one stored record: a broker takes no more than a mebibyte.
+/// Positions in one stored record, and bytes of them: a broker takes no more than a mebibyte.
 const PER_PART: usize = 500;
+const PART_BYTES: usize = 512 << 10;
 
 /// Where one task stands.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -49,7 +50,7 @@ impl Progress {
         let mut head = Map::from_iter([("acknowledged".to_owned(), self.acknowledged.into())]);
         let mut parts = Vec::new();
         if let Some(Intent { end, positions }) = &self.intent {
-            for (at, chunk) in positions.chunks(PER_PART).enumerate() {
+            for (at, chunk) in chunks(positions).into_iter().enumerate() {
                 let mut partition = ours(task);
                 partition.insert(PART.to_owned(), at.into());
                 let chunk = serde_json::to_value(chunk).unwrap_or_default();
@@ -62,6 +63,21 @@ impl Progress {
         }
         (parts, Position { partition: ours(task), offset: head })
     }
+}
+
+/// What fits into one stored record each; a position that alone is larger has one of its own.
+fn chunks(positions: &[Position]) -> Vec<&[Position]> {
+    let (mut chunks, mut from, mut bytes) = (Vec::new(), 0, 0);
+    for (at, position) in positions.iter().enumerate() {
+        let size = serde_json::to_vec(position).map_or(0, |text| text.len());
+        if at > from && (at - from == PER_PART || bytes + size > PART_BYTES) {
+            chunks.extend(positions.get(from..at));
+            (from, bytes) = (at, 0);
+        }
+        bytes += size;
+    }
+    chunks.extend(positions.get(from..).filter(|rest| !rest.is_empty()));
+    chunks
 }
 
 impl Stored {
@@ -232,6 +248,12 @@ mod tests {
         assert_eq!(parts.len(), 3);
         let read = stored(&[parts.as_slice(), &[head.clone()]].concat());
         assert_eq!(read.tasks[&2], progress);
+        // Few and large ones too: what one record holds, a broker takes.
+        let large: Vec<_> = (0..200).map(|n| position(&"x".repeat(8 << 10), n)).collect();
+        let (few, _) =
+            Progress { acknowledged: 3, intent: Some(Intent { end: 9, positions: large }) }.records(2);
+        let sizes = few.iter().map(|part| serde_json::to_vec(&part.offset).unwrap().len());
+        assert_eq!((few.len(), sizes.max().unwrap() < 1_000_000), (4, true));
         // A part of another intent does not belong to this head.
         let mut other = parts.clone();
         other[1].offset["end"] = 10.into();

@@ -4,6 +4,7 @@ mod bad_input;
 mod config;
 mod conformance;
 mod follow;
+mod outage;
 mod reading;
 mod restart;
 mod service;

@@ -8,14 +8,14 @@ use object_store::{ObjectStore, ObjectStoreExt};
 
 use crate::{Task, gzip, keys, lines, rows};
 
-struct Service {
-    url: String,
+pub struct Service {
+    pub url: String,
     id: String,
     secret: String,
 }
 
 /// moto and versitygw; without the services there is nothing to test against.
-fn services() -> Vec<Service> {
+pub fn services() -> Vec<Service> {
     let get = |name: &str| std::env::var(name).ok();
     let Some(moto) = get("SIDESTREAM_TEST_MOTO") else {
         eprintln!("skipped: SIDESTREAM_TEST_MOTO is not set, run by tests/services/with-services.sh");
@@ -40,7 +40,7 @@ impl Service {
     }
 
     /// An empty bucket that no other test has.
-    async fn bucket(&self, purpose: &str) -> (String, Arc<dyn ObjectStore>) {
+    pub async fn bucket(&self, purpose: &str) -> (String, Arc<dyn ObjectStore>) {
         let name = format!("source-objects-{purpose}-{}", std::process::id());
         let store = self.store(&name);
         // A bucket is made as an object without a key would be put; only that the answer has no entity tag.
@@ -50,7 +50,7 @@ impl Service {
         (name, Arc::new(store))
     }
 
-    fn keys(&self, path: &str, more: &[(&str, &str)]) -> ConfigMap {
+    pub fn keys(&self, path: &str, more: &[(&str, &str)]) -> ConfigMap {
         let mut all = vec![
             ("store.url", &*self.url),
             ("s3.region", "us-east-1"),
