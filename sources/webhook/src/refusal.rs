@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use axum::body::Body;
-use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use serde::Serialize;
@@ -34,7 +34,8 @@ pub struct Refusal {
     /// Kinesis' name for it, on the routes of streams; empty when API Gateway would refuse by itself.
     pub exception: Option<Cow<'static, str>>,
     pub message: Cow<'static, str>,
-    header: Option<(HeaderName, HeaderValue)>,
+    /// Name (in small letters) and value.
+    header: Option<(&'static str, &'static str)>,
 }
 
 impl Refusal {
@@ -71,13 +72,13 @@ impl Refusal {
 
     pub fn method(allowed: &'static str) -> Self {
         let refusal = Self::http(StatusCode::METHOD_NOT_ALLOWED, "");
-        Self { header: Some((ALLOW, HeaderValue::from_static(allowed))), ..refusal }
+        Self { header: Some(("allow", allowed)), ..refusal }
     }
 
     /// The request may be right, but now is not the time.
     pub fn later(why: &str) -> Self {
         let refusal = Self::http(StatusCode::SERVICE_UNAVAILABLE, why);
-        Self { header: Some((RETRY_AFTER, HeaderValue::from_static("1"))), ..refusal }
+        Self { header: Some(("retry-after", "1")), ..refusal }
     }
 
     /// The body is a JSON object, but not a produce request.
@@ -109,7 +110,7 @@ impl Refusal {
             None => json_response(status, ANSWER_TYPE, &ErrorMessage { error_code: self.code, message }),
         };
         if let Some((name, value)) = self.header {
-            response.headers_mut().insert(name, value);
+            response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
         response
     }

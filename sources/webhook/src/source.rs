@@ -69,7 +69,7 @@ impl WebhookSource {
         let backend = match self.config.backend {
             Backend::Kinesis => {
                 let access = self.config.kinesis.access();
-                streams::Backend::Kinesis(Kinesis::new(access, self.config.ack_timeout()))
+                streams::Backend::Kinesis(Box::new(Kinesis::new(access, self.config.ack_timeout())))
             }
             Backend::Kafka => streams::Backend::Kafka(Topics {
                 intake: Arc::clone(&self.intake),

@@ -253,7 +253,8 @@ async fn in_a_direct_pipeline_whatever_is_allowed_is_taken_without_a_topic() {
     assert_eq!(post(address, "/topics/missing", JSON, ONE).await.status, 200);
     assert_eq!(post(address, "/topics/missing/partitions/1", JSON, ONE).await.error().1, 40402);
     assert_eq!(post(address, "/topics/private", JSON, ONE).await.error().1, 40301);
-    let put = host::call(address, "PUT /streams/stream-x/record", r#"{"Data": 1, "PartitionKey": "k"}"#).await;
+    let put =
+        host::call(address, "PUT /streams/stream-x/record", r#"{"Data": 1, "PartitionKey": "k"}"#).await;
     assert_eq!(put.status, 200);
     host.abort();
 }

@@ -25,7 +25,7 @@ pub struct Streams {
 }
 
 pub enum Backend {
-    Kinesis(Kinesis),
+    Kinesis(Box<Kinesis>),
     Kafka(Topics),
 }
 
