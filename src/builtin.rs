@@ -11,6 +11,7 @@ pub fn components() -> Vec<Component> {
         source_file::component(),
         source_objects::component(),
         sink_s3::component(),
+        sink_delta::component(),
         sink_file::component(),
         sink_kinesis::component(),
     ];

@@ -19,7 +19,7 @@ use crate::table::{Head, Table};
 const ATTEMPTS: usize = 1000;
 
 /// Key of a commit's own name in its info; Spark uses the same.
-const NAME: &str = "txnId";
+pub(crate) const NAME: &str = "txnId";
 
 /// What a commit's correctness rests on, beside its own files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,8 +37,11 @@ pub enum Reads {
 pub struct Change {
     /// Tells this commit from any other; also when it is tried again after an answer was lost.
     pub id: Uuid,
-    /// The version that it was made for.
+    /// The version that its files and schema were made for.
     pub base: Arc<Head>,
+    /// After this version, maybe before `base`, it may be in the log already, or somebody else may have moved one of its
+    /// `txns`.
+    pub first: Version,
     pub reads: Reads,
     pub adds: Vec<Add>,
     pub removes: Vec<Remove>,
@@ -55,6 +58,7 @@ impl Change {
     pub fn new(base: Arc<Head>, operation: DeltaOperation, reads: Reads) -> Self {
         Self {
             id: Uuid::new_v4(),
+            first: base.version,
             base,
             reads,
             adds: Vec::new(),
@@ -136,7 +140,7 @@ impl Table {
         }
         let bytes = change.bytes().map_err(|e| error::log(self.place(), "writing the log of", e))?;
         let mut head = self.head();
-        self.review(change, change.base.version + 1..=head.version).await?;
+        self.review(change, change.first + 1..=head.version).await?;
         for _ in 0..ATTEMPTS {
             let version = head.version + 1;
             let entry = CommitOrBytes::LogBytes(bytes.clone());
@@ -196,15 +200,22 @@ impl Table {
         if ours {
             return Err(Stop::Done(version));
         }
+        for action in actions {
+            if let Action::Txn(txn) = action
+                && change.txns.iter().any(|own| own.app_id == txn.app_id)
+            {
+                return Err(self.fenced(version, txn).into());
+            }
+        }
+        if version <= change.base.version {
+            return Ok(());
+        }
         let conflict =
             |what: &str| Err(Stop::Refused(Refused::Conflict(format!("version {version} {what}"))));
         let removes: HashSet<&str> = change.removes.iter().map(|r| r.path.as_str()).collect();
         let mut lost = 0;
         for action in actions {
             match action {
-                Action::Txn(txn) if change.txns.iter().any(|own| own.app_id == txn.app_id) => {
-                    return Err(self.fenced(version, txn).into());
-                }
                 Action::Metadata(metadata) if change.metadata.is_some() || !fits(&change.base, metadata) => {
                     return conflict("changed the schema");
                 }

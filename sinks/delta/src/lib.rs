@@ -10,8 +10,31 @@ pub mod partition;
 pub mod read;
 pub mod table;
 
+mod adapt;
+mod checkpoint;
 mod ddl;
+mod document;
 mod error;
+mod figures;
+mod keyed;
+mod maintenance;
 mod protocol;
+mod publish;
 mod reader;
+mod rows;
+mod schema;
+mod segment;
+mod sink;
+mod size;
 mod stats;
+mod target;
+
+pub use config::Config;
+pub use sink::DeltaSink;
+
+use connector_core::Component;
+
+/// The plugin `delta-sink`.
+pub fn component() -> Component {
+    Component::sink::<DeltaSink>(env!("CARGO_PKG_VERSION"))
+}

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::datatypes::SchemaRef;
+use connector_aws::parts::Store;
 use connector_aws::store::Location;
 use connector_core::{ConnectError, Result};
 use delta_kernel::Snapshot as KernelSnapshot;
@@ -15,6 +16,7 @@ use deltalake::protocol::{DeltaOperation, SaveMode};
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectStore;
 use object_store::prefix::PrefixStore;
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::{error, protocol};
@@ -22,12 +24,19 @@ use crate::{error, protocol};
 /// Log entries that are fetched at once when others have written.
 const ENTRIES_AT_ONCE: usize = 4;
 
+/// Parts in flight while files grow, over all files of a table.
+const PARTS_AT_ONCE: usize = 4;
+
 /// A table that exists. Cheap calls answer from the newest version that is known here; [`Table::refresh`] looks for
 /// newer ones.
 pub struct Table {
     location: Location,
     /// Paths in it are relative to the table.
     store: Arc<dyn ObjectStore>,
+    /// The whole store, for files in parts.
+    parts: Store,
+    /// Parts under way while files grow.
+    uploads: Arc<Semaphore>,
     log: LogStoreRef,
     /// For messages: `s3://bucket/path`.
     place: Arc<str>,
@@ -103,6 +112,8 @@ impl Table {
         Ok(Some(Self {
             location: location.clone(),
             store,
+            parts: Store::of(location, error::KEYS),
+            uploads: Arc::new(Semaphore::new(PARTS_AT_ONCE)),
             log,
             place,
             head: Mutex::new(Arc::new(head)),
@@ -151,6 +162,15 @@ impl Table {
     /// Its paths are relative to the table, as those in the log are.
     pub fn store(&self) -> &Arc<dyn ObjectStore> {
         &self.store
+    }
+
+    /// The whole store, in which the table is at its location's path.
+    pub fn parts(&self) -> &Store {
+        &self.parts
+    }
+
+    pub(crate) fn uploads(&self) -> &Arc<Semaphore> {
+        &self.uploads
     }
 
     pub fn place(&self) -> &str {

@@ -56,7 +56,7 @@ impl Distinct {
         files: &Files,
     ) -> Result<Actions> {
         let new: Vec<&Add> = files.values().filter(|file| !self.seen.contains(&file.path)).collect();
-        let holders = keyed.holders(table, head, new.iter().copied(), &self.wanted, &self.bounds).await?;
+        let holders = keyed.holders(table, head, &new, &self.wanted, &self.bounds).await?;
         let known = self.present.len();
         self.present.extend(holders.into_iter().flat_map(|(_, keys)| keys));
         self.seen.extend(new.into_iter().map(|file| file.path.clone()));
@@ -72,15 +72,12 @@ impl Distinct {
                     .iter()
                     .zip(&stays)
                     .map(|(batch, stays)| Ok(filter_record_batch(batch, stays)?));
-                write::write(table, head, &self.schema, rows, &keyed.layout).await?
+                let rows = rows.collect::<Result<Vec<_>>>()?;
+                write::write(table, head, &self.schema, &rows, &keyed.layout).await?
             }
         };
         let adds = files.iter().map(|file| file.add.clone()).collect();
         self.written = Some(files);
         Ok(Actions { adds, removes: Vec::new() })
-    }
-
-    pub fn files(&self) -> Vec<Arc<DataFile>> {
-        self.written.iter().flatten().map(Arc::clone).collect()
     }
 }

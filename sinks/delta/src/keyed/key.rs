@@ -64,7 +64,7 @@ impl KeyColumns {
         self.fields.iter().map(|field| field.name().clone()).collect()
     }
 
-    /// The key columns of `batch`, in the table's types.
+    /// The key columns of `batch`, whole numbers as 64 bits.
     pub fn columns(&self, batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
         let column = |field: &Field| {
             let column = batch.column_by_name(field.name()).ok_or_else(|| {
@@ -120,14 +120,19 @@ fn key_field(option: &str, name: &str, table: &Schema) -> Result<Field> {
         return Err(ConnectError::user("delta.key_type", what)
             .hint("use columns of an integer, text, date, time, decimal, boolean or binary type"));
     }
-    Ok(field.clone())
+    // Columns of whole numbers may become wider.
+    let data_type = match field.data_type() {
+        DataType::Int8 | DataType::Int16 | DataType::Int32 => DataType::Int64,
+        other => other.clone(),
+    };
+    Ok(field.clone().with_data_type(data_type))
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{Float64Array, Int64Array, LargeStringArray, StringArray};
+    use arrow::array::{Float64Array, Int16Array, Int64Array, LargeStringArray, StringArray};
 
     use super::*;
 
@@ -169,6 +174,17 @@ mod tests {
         let theirs = RecordBatch::try_from_iter([("name", large)]).unwrap();
         let columns = columns(&["name"], &ours);
         assert_eq!(columns.keys(&ours).unwrap(), columns.keys(&theirs).unwrap());
+    }
+
+    #[test]
+    fn a_number_has_the_same_key_in_a_wider_column() {
+        let narrow: ArrayRef = Arc::new(Int16Array::from(vec![7]));
+        let narrow = RecordBatch::try_from_iter([("id", narrow)]).unwrap();
+        let wide: ArrayRef = Arc::new(Int64Array::from(vec![7, 7 + (1 << 16)]));
+        let wide = RecordBatch::try_from_iter([("id", wide)]).unwrap();
+        let keys = columns(&["id"], &narrow);
+        let (narrow, wide) = (keys.keys(&narrow).unwrap(), keys.keys(&wide).unwrap());
+        assert!(narrow[0] == wide[0] && narrow[0] != wide[1]);
     }
 
     #[test]

@@ -22,11 +22,11 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use connector_core::{ConnectError, Rejection, Result, Stage};
-use deltalake::kernel::{Action, Add, Version};
+use deltalake::kernel::{Add, Remove, Version};
+use deltalake::protocol::{DeltaOperation, MergePredicate};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::Value;
 use tokio::sync::Mutex;
-use uuid::Uuid;
 
 use crate::commit::{Change, Reads, Refused};
 use crate::config::{Config, Mode};
@@ -34,14 +34,14 @@ use crate::files::Layout;
 use crate::read;
 use crate::table::{Head, Table};
 
-pub use self::tombstone::deletes;
-pub(crate) use self::upsert::removal;
 use self::distinct::Distinct;
 use self::index::KeyIndex;
 use self::key::{Key, KeyColumns, KeySet};
 use self::live::LiveFiles;
 use self::prune::Bounds;
+pub use self::tombstone::deletes;
 use self::upsert::Upsert;
+pub(crate) use self::upsert::removal;
 
 /// Memory for the keys of a table's files, which are kept between commits: 4 million keys.
 const INDEX_BYTES: usize = 64 << 20;
@@ -53,7 +53,7 @@ const FILES_AT_ONCE: usize = 4;
 const ATTEMPTS: usize = 100;
 
 /// Rows of a range, in order.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Rows {
     /// With the table's columns, or some of them.
     Put(RecordBatch),
@@ -73,18 +73,7 @@ pub struct Keyed {
 
 /// A range that is staged: what it adds is in the store; which files it replaces is looked at again when others commit.
 #[derive(Debug)]
-pub struct Pending {
-    id: Uuid,
-    plan: Mutex<Plan>,
-}
-
-#[derive(Debug)]
-struct Plan {
-    /// The version for which it was first made: the commit may be in any after it, though its answer was lost.
-    first: Version,
-    done: Option<Version>,
-    effect: Effect,
-}
+pub struct Pending(Mutex<Effect>);
 
 #[derive(Debug)]
 enum Effect {
@@ -96,7 +85,7 @@ enum Effect {
 #[derive(Debug, Default)]
 struct Actions {
     adds: Vec<Add>,
-    removes: Vec<deltalake::kernel::Remove>,
+    removes: Vec<Remove>,
 }
 
 impl Keyed {
@@ -119,8 +108,9 @@ impl Keyed {
         }
         let names = self.keys.names().join("`, `");
         let rejection = |row| {
-            let error = ConnectError::user("delta.null_key", format!("a record has null in its key (`{names}`)"))
-                .hint("give it a value, or choose other columns as `delta.key.columns`");
+            let error =
+                ConnectError::user("delta.null_key", format!("a record has null in its key (`{names}`)"))
+                    .hint("give it a value, or choose other columns as `delta.key.columns`");
             Rejection::new(row, Stage::TaskPut, error)
         };
         Ok(self.keys.rows_without_key(rows)?.into_iter().map(rejection).collect())
@@ -144,53 +134,37 @@ impl Keyed {
         };
         // Now, so that the commit itself finds it done, unless others come in between.
         self.plan(table, &head, &mut effect).await?;
-        let plan = Plan { first: head.version, done: None, effect };
-        Ok(Pending { id: Uuid::new_v4(), plan: Mutex::new(plan) })
+        Ok(Pending(Mutex::new(effect)))
     }
 
-    /// Commits `pending`, with what `change` says about offsets and schema. Can be repeated.
-    pub async fn commit(&self, table: &Table, pending: &Pending, mut change: Change) -> Result<Version, Refused> {
-        let mut plan = pending.plan.lock().await;
-        if let Some(version) = plan.done {
-            return Ok(version);
-        }
-        change.id = pending.id;
+    /// Commits `pending`, with what `change` says about offsets and schema. The same change again finds that it is done.
+    pub async fn commit(
+        &self,
+        table: &Table,
+        pending: &Pending,
+        mut change: Change,
+    ) -> Result<Version, Refused> {
+        let mut effect = pending.0.lock().await;
         change.reads = Reads::Table;
-        if let Some(version) = find(table, pending.id, plan.first).await? {
-            plan.done = Some(version);
-            return Ok(version);
+        if self.mode == Mode::Upsert {
+            change.operation = merge(&self.keys.names());
         }
         for _ in 0..ATTEMPTS {
             let head = table.head();
-            let actions = self.plan(table, &head, &mut plan.effect).await?;
+            let actions = self.plan(table, &head, &mut effect).await?;
+            change.info.insert("operationMetrics".to_owned(), actions.metrics());
             (change.adds, change.removes) = (actions.adds, actions.removes);
             change.base = head;
             match table.commit(&change).await {
-                Ok(version) => {
-                    plan.done = Some(version);
-                    return Ok(version);
-                }
                 // The schema is for whoever made the change to look at again.
                 Err(Refused::Conflict(_)) if change.metadata.is_none() => drop(table.refresh().await?),
-                Err(refused) => return Err(refused),
+                done => return done,
             }
         }
-        let message = format!("{}: others changed the same rows {ATTEMPTS} times in a row before this commit", table.place());
+        let place = table.place();
+        let message =
+            format!("{place}: others changed the same rows {ATTEMPTS} times in a row before this commit");
         Err(ConnectError::external("delta.busy", message).into())
-    }
-
-    /// Deletes what `pending` has written, if it is not part of the table.
-    pub async fn discard(&self, table: &Table, pending: &Pending) {
-        let plan = pending.plan.lock().await;
-        if plan.done.is_none() {
-            let files = match &plan.effect {
-                Effect::Upsert(upsert) => upsert.files(),
-                Effect::Distinct(distinct) => distinct.files(),
-            };
-            for file in files {
-                file.discard(table).await;
-            }
-        }
     }
 
     async fn plan(&self, table: &Table, head: &Arc<Head>, effect: &mut Effect) -> Result<Actions> {
@@ -208,16 +182,22 @@ impl Keyed {
         &self,
         table: &Table,
         head: &Head,
-        files: impl Iterator<Item = &'f Add>,
+        files: &[&'f Add],
         wanted: &KeySet,
         bounds: &Bounds,
     ) -> Result<Vec<(&'f Add, Vec<Key>)>> {
-        let candidates = files.filter(|file| bounds.may_match(file.stats.as_deref(), &file.partition_values));
-        let looked_at = candidates.map(|file| async move {
-            Ok::<_, ConnectError>((file, index::shared(&*self.keys_of(table, head, file).await?, wanted)))
-        });
-        let looked_at = stream::iter(looked_at).buffered(FILES_AT_ONCE);
-        looked_at.try_filter(|(_, keys)| std::future::ready(!keys.is_empty())).try_collect().await
+        let mut looked_at = Vec::new();
+        for &file in files {
+            if bounds.may_match(file.stats.as_deref(), &file.partition_values) {
+                looked_at.push(async move {
+                    let keys = self.keys_of(table, head, file).await?;
+                    Ok::<_, ConnectError>((file, index::shared(&keys, wanted)))
+                });
+            }
+        }
+        let mut holders: Vec<_> = stream::iter(looked_at).buffered(FILES_AT_ONCE).try_collect().await?;
+        holders.retain(|(_, keys)| !keys.is_empty());
+        Ok(holders)
     }
 
     async fn keys_of(&self, table: &Table, head: &Head, file: &Add) -> Result<Arc<[Key]>> {
@@ -241,18 +221,26 @@ impl Keyed {
     }
 }
 
-/// The version after `first` that has this id.
-async fn find(table: &Table, id: Uuid, first: Version) -> Result<Option<Version>> {
-    let id = id.to_string();
-    for version in first + 1..=table.head().version {
-        let actions = table.entry(version).await?.unwrap_or_default();
-        let ours = actions.iter().any(|action| match action {
-            Action::CommitInfo(info) => info.info.get(crate::commit::NAME).and_then(Value::as_str) == Some(&id),
-            _ => false,
-        });
-        if ours {
-            return Ok(Some(version));
-        }
+impl Actions {
+    /// Spark's names; texts, as Spark writes and reads them.
+    fn metrics(&self) -> Value {
+        let bytes: i64 = self.adds.iter().map(|add| add.size).sum();
+        serde_json::json!({
+            "numTargetFilesAdded": self.adds.len().to_string(),
+            "numTargetFilesRemoved": self.removes.len().to_string(),
+            "numTargetBytesAdded": bytes.to_string(),
+        })
     }
-    Ok(None)
+}
+
+fn merge(names: &[String]) -> DeltaOperation {
+    let equal: Vec<_> = names.iter().map(|name| format!("target.`{name}` = source.`{name}`")).collect();
+    let action = |name: &str| MergePredicate { action_type: name.to_owned(), predicate: None };
+    DeltaOperation::Merge {
+        predicate: None,
+        merge_predicate: Some(equal.join(" AND ")),
+        matched_predicates: vec![action("update"), action("delete")],
+        not_matched_predicates: vec![action("insert")],
+        not_matched_by_source_predicates: Vec::new(),
+    }
 }

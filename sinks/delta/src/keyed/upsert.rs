@@ -46,7 +46,8 @@ impl Upsert {
             Rows::Put(batch) => Some(filter_record_batch(batch, stands).map_err(Into::into)),
             Rows::Delete(_) => None,
         });
-        let written = write::write(table, head, schema, puts, &keyed.layout).await?;
+        let puts = puts.collect::<Result<Vec<_>>>()?;
+        let written = write::write(table, head, schema, &puts, &keyed.layout).await?;
         Ok(Self { keys: keys.into_iter().flatten().collect(), bounds, written, seen: BTreeMap::new() })
     }
 
@@ -59,7 +60,7 @@ impl Upsert {
         files: &Files,
     ) -> Result<Actions> {
         let new: Vec<&Add> = files.values().filter(|file| !self.seen.contains_key(&file.path)).collect();
-        let holders = keyed.holders(table, head, new.iter().copied(), &self.keys, &self.bounds).await?;
+        let holders = keyed.holders(table, head, &new, &self.keys, &self.bounds).await?;
         for (file, keys) in holders {
             let gone: KeySet = keys.into_iter().collect();
             let stays = |batch: RecordBatch| {
@@ -91,11 +92,6 @@ impl Upsert {
         }
         actions.adds.extend(self.written.iter().map(|file| file.add.clone()));
         Ok(actions)
-    }
-
-    pub fn files(&self) -> Vec<Arc<DataFile>> {
-        let rest = self.seen.values().flatten().flatten();
-        self.written.iter().chain(rest).map(Arc::clone).collect()
     }
 }
 

@@ -22,16 +22,13 @@ pub async fn write(
     table: &Table,
     head: &Head,
     schema: &SchemaRef,
-    batches: impl IntoIterator<Item = Result<RecordBatch>>,
+    batches: &[RecordBatch],
     layout: &Layout,
 ) -> Result<Vec<Arc<DataFile>>> {
     let mut writers = HashMap::new();
     let mut filled = Ok(());
     for batch in batches {
-        filled = match batch {
-            Ok(batch) => add(&mut writers, table, head, schema, &batch, layout).await,
-            Err(error) => Err(error),
-        };
+        filled = add(&mut writers, table, head, schema, batch, layout).await;
         if filled.is_err() {
             break;
         }

@@ -91,7 +91,8 @@ impl Drop for Maintenance {
 }
 
 async fn run(table: Arc<Table>, settings: Settings, done: Arc<Done>) {
-    let mut ticks = interval_at(Instant::now() + settings.interval, settings.interval.max(Duration::from_millis(1)));
+    let mut ticks =
+        interval_at(Instant::now() + settings.interval, settings.interval.max(Duration::from_millis(1)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;

@@ -1,0 +1,236 @@
+//! The sink itself: writers by topic-partition, tables by address.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use connector_core::{
+    Assignment, Batch, Committable, ConfigProblem, ConnectError, CutSchedule, Delivery, FlushRange, Metric,
+    Needs, Plugin, Result, Resume, Sink, TaskInfo, TopicPartition, Written, async_trait,
+};
+use tokio::sync::Mutex as AsyncMutex;
+
+use crate::config::{Config, ResumeFrom};
+use crate::ddl;
+use crate::figures::Figures;
+use crate::publish::{Share, Staged};
+use crate::rows;
+use crate::segment::{self, Limits, Writer};
+use crate::target::{Settings, Target};
+
+/// Writes records to Delta tables.
+pub struct DeltaSink {
+    settings: Arc<Settings>,
+    limits: Limits,
+    targets: Mutex<BTreeMap<String, Arc<Target>>>,
+    assigned: Mutex<HashMap<TopicPartition, Assigned>>,
+    figures: Figures,
+}
+
+/// A partition that this task writes.
+#[derive(Clone)]
+struct Assigned {
+    assignment: Assignment,
+    target: Arc<Target>,
+    /// A write and the flush of earlier rows may come at once.
+    writer: Arc<AsyncMutex<Writer>>,
+}
+
+impl Plugin for DeltaSink {
+    type Config = Config;
+
+    const NAME: &'static str = "delta-sink";
+    const SUMMARY: &'static str =
+        "Writes records as rows of Delta tables, each exactly once: appends, upserts, or de-duplicated";
+
+    fn create(config: Config, task: &TaskInfo) -> Result<Self, Vec<ConfigProblem>> {
+        let problems = config.problems();
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let limits = Limits {
+            records: config.flush_size,
+            bytes: u64::try_from(config.flush_bytes).ok().map(|n| n.max(1)),
+        };
+        let settings = Settings {
+            layout: segment::layout(&config, task),
+            declared: config.schema.as_deref().and_then(|text| ddl::parse(text).ok()),
+            task: task.clone(),
+            config,
+            writers: AtomicUsize::new(0),
+        };
+        Ok(Self {
+            settings: Arc::new(settings),
+            limits,
+            targets: Mutex::default(),
+            assigned: Mutex::default(),
+            figures: Figures::default(),
+        })
+    }
+}
+
+impl DeltaSink {
+    fn assigned(&self) -> MutexGuard<'_, HashMap<TopicPartition, Assigned>> {
+        self.assigned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self, partition: &TopicPartition) -> Result<Assigned> {
+        self.assigned().get(partition).cloned().ok_or_else(|| {
+            let message = format!("{partition} is not assigned to this task");
+            ConnectError::user("delta.not_assigned", message).hint(
+                "a transform must not change the topic of records that this sink writes; use `topic.mapping`",
+            )
+        })
+    }
+
+    /// The table of `topic`; topics may share one.
+    fn target(&self, topic: &str) -> Arc<Target> {
+        let address = self.settings.config.address(topic);
+        let mut targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = || Arc::new(Target::new(Arc::clone(&self.settings), address.clone()));
+        Arc::clone(targets.entry(address.clone()).or_insert_with(made))
+    }
+
+    fn app_id(&self, Assignment { partition, topic_id }: &Assignment) -> String {
+        format!("{}/{}/{}/{topic_id}", self.settings.task.connector, partition.topic, partition.partition)
+    }
+
+    /// Opens the table of `assignments`, all of which go there; their offsets in it.
+    async fn open_target(&self, target: &Arc<Target>, assignments: &[&Assignment]) -> Result<Resume> {
+        let app_ids: Vec<String> = assignments.iter().map(|a| self.app_id(a)).collect();
+        let (mut versions, mut seen) = (vec![None; assignments.len()], 0);
+        if let Some(open) = target.open().await? {
+            let head = open.table.head();
+            seen = head.version;
+            versions = open.table.txn_versions(&head, app_ids.clone()).await?;
+        }
+        let mut resume = Resume::new();
+        for ((assignment, app_id), offset) in assignments.iter().zip(app_ids).zip(versions) {
+            let partition = assignment.partition.clone();
+            if let Some(offset) = offset.filter(|_| self.settings.config.resume == ResumeFrom::Table) {
+                resume.insert(partition.clone(), offset);
+            }
+            let writer = Arc::new(AsyncMutex::new(Writer::new(partition.clone(), app_id, seen)));
+            let assigned = Assigned { assignment: (*assignment).clone(), target: Arc::clone(target), writer };
+            self.assigned().insert(partition, assigned);
+        }
+        self.settings.writers.store(self.assigned().len(), Ordering::Relaxed);
+        Ok(resume)
+    }
+}
+
+/// The token of a flush: one commit a table.
+struct Token(Vec<Staged>);
+
+#[async_trait]
+impl Sink for DeltaSink {
+    fn needs(&self) -> Needs {
+        // Typed columns where there are any, else JSON texts.
+        Needs::Document
+    }
+
+    fn delivery(&self) -> Delivery {
+        Delivery::SinkOffsets
+    }
+
+    fn schedule(&self) -> Option<CutSchedule> {
+        let every_ms = self.settings.config.rotate_interval_ms;
+        (every_ms > 0).then_some(CutSchedule { every_ms, phase_ms: 0 })
+    }
+
+    fn metrics(&self) -> Vec<Metric> {
+        let mut metrics = self.figures.metrics();
+        let targets: Vec<_> =
+            self.targets.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        for open in targets.iter().filter_map(|target| target.known()) {
+            metrics.extend(open.metrics());
+        }
+        metrics
+    }
+
+    async fn open(&self, partitions: &[Assignment]) -> Result<Resume> {
+        let mut by_table: BTreeMap<String, (Arc<Target>, Vec<&Assignment>)> = BTreeMap::new();
+        for assignment in partitions {
+            let topic = &assignment.partition.topic;
+            let entry = by_table.entry(self.settings.config.address(topic));
+            entry.or_insert_with(|| (self.target(topic), Vec::new())).1.push(assignment);
+        }
+        let mut resume = Resume::new();
+        for (target, assignments) in by_table.values() {
+            resume.extend(self.open_target(target, assignments).await?);
+        }
+        Ok(resume)
+    }
+
+    async fn write(&self, batch: Batch) -> Result<Written> {
+        let Assigned { target, writer, .. } = self.get(&batch.partition)?;
+        let config = &self.settings.config;
+        let taken = rows::take(&batch, &target, config.mode, config.null_values).await?;
+        let mut written =
+            Written { filtered: taken.filtered, rejected: taken.rejected, ..Written::default() };
+        let Some(open) = taken.open else { return Ok(written) };
+        let mut writer = writer.lock().await;
+        for (rows, offsets) in taken.runs {
+            let cut = writer.push(rows, &offsets, &open, self.limits).await?;
+            written.cut = cut.or(written.cut);
+        }
+        written.spilled_bytes = writer.take_spilled();
+        Ok(written)
+    }
+
+    async fn flush(&self, ranges: &[FlushRange]) -> Result<Committable> {
+        let mut by_table: BTreeMap<String, (Arc<Target>, u64, Vec<Share>)> = BTreeMap::new();
+        for range in ranges {
+            let Assigned { assignment, target, writer } = self.get(&range.partition)?;
+            // Without a table there was nothing to write, and there is nothing to note.
+            let Some(open) = target.get().await else { continue };
+            let mut writer = writer.lock().await;
+            let segments = writer.cut(range.end, &open).await?;
+            let share = Share { assignment, app_id: writer.app_id.clone(), range: range.clone(), segments };
+            let address = self.settings.config.address(&range.partition.topic);
+            let (_, seen, shares) = by_table.entry(address).or_insert((target, u64::MAX, Vec::new()));
+            *seen = writer.seen.min(*seen);
+            shares.push(share);
+        }
+        let mut staged = Vec::with_capacity(by_table.len());
+        for (target, seen, shares) in by_table.into_values() {
+            if let Some(open) = target.get().await {
+                staged.push(Staged::new(open, seen, shares).await?);
+            }
+        }
+        Ok(Committable::new(Token(staged)))
+    }
+
+    async fn commit(&self, staged: &Committable) -> Result<()> {
+        let Token(staged) =
+            staged.get().ok_or_else(|| ConnectError::internal("delta.token", "a token of another sink"))?;
+        for staged in staged {
+            let version = staged.commit(&self.settings.task.connector, &self.figures).await?;
+            let interval = self.settings.config.checkpoint_interval;
+            staged.open.checkpoints.after(&staged.open.table, version, interval);
+            for share in &staged.shares {
+                // Revoked meanwhile: there is nothing left to tell.
+                let Ok(assigned) = self.get(&share.range.partition) else { continue };
+                assigned.writer.lock().await.committed(share.range.end, version);
+            }
+        }
+        Ok(())
+    }
+
+    async fn close(&self, revoked: &[TopicPartition]) -> Result<()> {
+        let dropped: Vec<Assigned> = {
+            let mut assigned = self.assigned();
+            let dropped = revoked.iter().filter_map(|partition| assigned.remove(partition)).collect();
+            self.settings.writers.store(assigned.len(), Ordering::Relaxed);
+            dropped
+        };
+        for Assigned { target, writer, .. } in dropped {
+            // A commit that still runs keeps its files.
+            let Some(writer) = Arc::into_inner(writer) else { continue };
+            if let Some(open) = target.get().await {
+                writer.into_inner().discard(&open.table).await;
+            }
+        }
+        Ok(())
+    }
+}
