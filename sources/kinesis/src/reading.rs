@@ -295,9 +295,11 @@ impl Reading {
                     entry.cursor.start = Start::Progress(Progress::After(last.clone()));
                 }
                 entry.cursor.iterator.clone_from(&page.next);
+                // A closed shard is read to its end even so, for its children's sake.
+                let caught_up = page.behind_ms == 0 && !page.full && !entry.shard.closed;
                 entry.state = if page.next.is_none() {
                     State::Closing
-                } else if self.settings.bounded && page.behind_ms == 0 && !page.full {
+                } else if self.settings.bounded && caught_up {
                     State::CaughtUp
                 } else {
                     State::Ready
