@@ -10,7 +10,7 @@ use std::fs;
 use std::time::Duration;
 
 use stream::{Stream, kinesalite};
-use support::{Record, Services, Sidestream, block_on, services, unique, wait_until};
+use support::{Record, Services, Sidestream, block_on, services, sidestream, unique, wait_until};
 
 const SOON: Duration = Duration::from_secs(60);
 const KEYS: usize = 16;
@@ -18,6 +18,11 @@ const KEYS: usize = 16;
 /// A row as the pipeline has them, with what a parser would change: blanks, number text, escapes, an odd space.
 fn row(n: usize) -> String {
     format!(r#"{{"ind": {n}, "title":"Art.\u2026{}", "ratio": 1.10}}"#, '\u{a0}')
+}
+
+/// As the file sink writes it: the blanks between JSON's tokens go, nothing else.
+fn compact(n: usize) -> String {
+    row(n).replace("\": ", "\":").replace(", \"", ",\"")
 }
 
 async fn put(stream: &Stream, rows: std::ops::Range<usize>) {
@@ -127,13 +132,35 @@ fn kinesis_to_a_file_without_kafka_needs_no_topic() {
     block_on(put(&stream, 0..30));
     let ends = "sink: {class: file-sink, file: out.txt}\n    source:\n      class: kinesis-source";
     let worker = Sidestream::start(&[("a.yaml", &yaml(&stream, &id, ends))], &CREDENTIALS);
-    // The file sink writes JSON compactly: the blanks between its tokens go, nothing else.
-    let compact = |n| row(n).replace("\": ", "\":").replace(", \"", ",\"");
     let expected: String = (0..30).map(|n| compact(n) + "\n").collect();
     wait_until(SOON, "all rows are in the file", || {
         let text = fs::read_to_string(worker.dir.path().join("out.txt")).unwrap_or_default();
         (text.lines().count() == 30).then(|| assert_eq!(text, expected))
     });
+}
+
+#[test]
+fn a_batch_run_reads_what_is_there_ends_and_goes_on_there_the_next_time() {
+    let id = unique("batch");
+    let stream = block_on(Stream::create(&kinesalite(), 2));
+    let dir = tempfile::tempdir().unwrap();
+    let ends = "sink: {class: file-sink, file: out.txt}\n    source:\n      class: kinesis-source\n      kinesis.until: latest";
+    let listeners = format!("http://127.0.0.1:{}", support::process::free_port());
+    let brokers = services().kafka.brokers;
+    let worker = format!("worker:\n  listeners: {listeners}\n  bootstrap.servers: {brokers}\n");
+    fs::write(dir.path().join("job.yaml"), worker + &yaml(&stream, &id, ends)).unwrap();
+    for round in 1..=2 {
+        block_on(put(&stream, (round - 1) * 25..round * 25));
+        block_on(stream.split(0));
+        let run = sidestream(dir.path(), &["run", "job.yaml", "--until", "caught-up"], &CREDENTIALS);
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+        let text = fs::read_to_string(dir.path().join("out.txt")).unwrap();
+        let mut lines: Vec<&str> = text.lines().collect();
+        lines.sort_unstable();
+        let mut expected: Vec<String> = (0..round * 25).map(compact).collect();
+        expected.sort_unstable();
+        assert_eq!(lines, expected, "round {round}");
+    }
 }
 
 #[test]
