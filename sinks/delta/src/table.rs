@@ -269,7 +269,11 @@ async fn newest(place: &str, log: &LogStoreRef) -> Result<Option<Head>> {
             let (protocol, metadata) = (snapshot.protocol().clone(), snapshot.metadata().clone());
             Head::new(place, snapshot.version(), protocol, metadata).map(Some)
         }
-        Err(DeltaTableError::NotATable(_)) => Ok(None),
+        // The second is what a missing directory is called.
+        Err(
+            DeltaTableError::NotATable(_)
+            | DeltaTableError::KernelError(delta_kernel::Error::InvalidTableLocation(_)),
+        ) => Ok(None),
         Err(cause) => Err(error::log(place, "opening", cause)),
     }
 }
