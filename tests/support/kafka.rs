@@ -94,6 +94,19 @@ impl Kafka {
         self.create_topics(topics.iter().map(|(name, partitions)| (name.as_str(), *partitions)));
     }
 
+    /// One record and the end of its transaction, which takes an offset too.
+    pub fn produce_in_transaction(&self, record: &Record) {
+        let id = super::unique("transaction");
+        let producer: FutureProducer = self.config().set("transactional.id", id).create().unwrap();
+        producer.init_transactions(TIMEOUT).unwrap();
+        producer.begin_transaction().unwrap();
+        let mut sent = FutureRecord::<(), [u8]>::to(&record.topic);
+        sent.partition = record.partition;
+        sent.payload = record.value.as_deref();
+        block_on(producer.send(sent, TIMEOUT)).unwrap();
+        producer.commit_transaction(TIMEOUT).unwrap();
+    }
+
     /// Writes the records in their order; all are acknowledged when this returns.
     pub fn produce(&self, records: impl IntoIterator<Item = Record>) {
         let producer: FutureProducer =

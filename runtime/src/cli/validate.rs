@@ -4,7 +4,7 @@ use connector_core::Kind;
 use serde::Serialize;
 
 use super::{FileArgs, OK, Output, WRONG_CONFIG, environment, print, print_diagnostics, print_json};
-use crate::config::{self, ConnectorConfig, Diagnostic, Severity};
+use crate::config::{self, ConnectorConfig, Diagnostic, PluginUse, Severity};
 use crate::plugin::registry::Registry;
 
 #[derive(Serialize)]
@@ -20,14 +20,20 @@ struct Connector<'a> {
     #[serde(rename = "type")]
     kind: Kind,
     class: &'a str,
+    /// The other end of a direct pipeline.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sink: Option<&'a str>,
     tasks_max: usize,
 }
 
 impl<'a> Connector<'a> {
     fn new(connector: &'a ConnectorConfig) -> Option<Self> {
-        let plugin = connector.source.as_ref().or(connector.sink.as_ref())?;
-        let (kind, class) = (plugin.component.kind(), plugin.component.name.as_str());
-        Some(Self { name: &connector.name, kind, class, tasks_max: connector.tasks_max })
+        let name = |end: &'a Option<PluginUse>| end.as_ref().map(|plugin| plugin.component.name.as_str());
+        let (kind, class, sink) = match (name(&connector.source), name(&connector.sink)) {
+            (Some(source), sink) => (Kind::Source, source, sink),
+            (None, sink) => (Kind::Sink, sink?, None),
+        };
+        Some(Self { name: &connector.name, kind, class, sink, tasks_max: connector.tasks_max })
     }
 }
 
@@ -43,8 +49,10 @@ pub(super) fn run(args: &FileArgs, registry: &Registry) -> u8 {
         Output::Json => print_json(&Answer { valid, connectors, diagnostics }),
         Output::Human => {
             print_diagnostics(diagnostics);
-            for Connector { name, kind, class, tasks_max } in &connectors {
-                print(&format!("{name}: {kind} {class}, at most {}", count(*tasks_max, "task")));
+            for Connector { name, kind, class, sink, tasks_max } in &connectors {
+                let what =
+                    sink.map_or_else(|| format!("{kind} {class}"), |sink| format!("{class} to {sink}"));
+                print(&format!("{name}: {what}, at most {}", count(*tasks_max, "task")));
             }
             let of = |severity| diagnostics.iter().filter(|d| d.severity == severity).count();
             let warnings = count(of(Severity::Warning), "warning");
