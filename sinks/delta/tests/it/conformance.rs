@@ -1,4 +1,4 @@
-use arrow::array::{Array, AsArray};
+use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use connector_core::testing::{self, SinkCase};
 use connector_core::{Form, Offset, TopicPartition};
@@ -41,13 +41,23 @@ async fn a_table_in_a_directory_conforms() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_a_checkpoint_after_each_commit_it_conforms() {
-    conforms(&[("flush.size", "100"), ("delta.checkpointInterval", "1"), ("behavior.on.null.values", "ignore")]).await;
+    conforms(&[
+        ("flush.size", "100"),
+        ("delta.checkpointInterval", "1"),
+        ("behavior.on.null.values", "ignore"),
+    ])
+    .await;
 }
 
 #[tokio::test]
 async fn cuts_by_bytes_and_partitions_conform() {
     let schema = "topic string, partition long, offset long";
-    conforms(&[("flush.bytes", "70"), ("delta.schema", schema), ("delta.partition.columns", "partition,topic")]).await;
+    conforms(&[
+        ("flush.bytes", "70"),
+        ("delta.schema", schema),
+        ("delta.partition.columns", "partition,topic"),
+    ])
+    .await;
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ mod writers;
 
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{Int32Type, Int64Type};
 use connector_aws::access::Access;
 use connector_aws::store::{self, Location};
@@ -57,6 +57,14 @@ pub fn documents(tp: &TopicPartition, start: Offset, values: &[Option<&str>]) ->
     Batch::new(tp.clone(), records)
 }
 
+/// Typed records from `start`: a struct column.
+pub fn typed(tp: &TopicPartition, start: Offset, values: ArrayRef) -> Batch {
+    let offsets: Vec<Offset> = (start..).take(values.len()).collect();
+    let records =
+        EnvelopeBuilder::new().offsets(offsets.into()).value(Form::Columns, values).build().unwrap();
+    Batch::new(tp.clone(), records)
+}
+
 pub async fn write(sink: &dyn Sink, tp: &TopicPartition, start: Offset, values: &[&str]) -> Written {
     let values: Vec<_> = values.iter().copied().map(Some).collect();
     sink.write(documents(tp, start, &values)).await.unwrap()
@@ -75,7 +83,11 @@ pub async fn location(url: &str) -> Location {
 
 /// For S3 of the tests' own.
 pub fn access() -> Access {
-    Access { endpoint: std::env::var("SIDESTREAM_TEST_MOTO").ok(), region: Some("us-east-1".into()), ..Access::default() }
+    Access {
+        endpoint: std::env::var("SIDESTREAM_TEST_MOTO").ok(),
+        region: Some("us-east-1".into()),
+        ..Access::default()
+    }
 }
 
 pub async fn table(url: &str) -> Option<Table> {
