@@ -4,6 +4,7 @@ use std::error::Error as _;
 
 use connector_aws::error::Keys;
 use connector_core::ConnectError;
+use delta_kernel::Error as KernelError;
 use deltalake::DeltaTableError;
 use object_store::path::Path;
 
@@ -17,6 +18,21 @@ pub fn store(place: &str, doing: &str, key: Option<&Path>, error: &object_store:
 /// An error of the log while `doing` (`reading the log of`) something to the table at `place`.
 pub fn log(place: &str, doing: &str, error: impl Into<DeltaTableError>) -> ConnectError {
     let error = error.into();
+    let kernel = match &error {
+        DeltaTableError::KernelError(kernel) => Some(innermost(kernel)),
+        _ => None,
+    };
+    match kernel {
+        // Its own text repeats the request with its signature.
+        Some(KernelError::ObjectStore(cause)) => return store(place, doing, None, cause),
+        Some(KernelError::FileNotFound(_)) => {
+            let message = format!("{doing} {place}: a file of the log is gone");
+            return ConnectError::external("delta.log_gone", message).caused_by(error).hint(
+                "the log was cleaned up meanwhile, which the next try sees, or files of it were deleted",
+            );
+        }
+        _ => {}
+    }
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
     while let Some(inner) = cause {
         if let Some(inner) = inner.downcast_ref::<object_store::Error>() {
@@ -28,6 +44,13 @@ pub fn log(place: &str, doing: &str, error: impl Into<DeltaTableError>) -> Conne
     ConnectError::user("delta.log", message).caused_by(error).hint(
         "the table's log is damaged or uses something that is not supported; `delta.table.path` may be wrong",
     )
+}
+
+fn innermost(error: &KernelError) -> &KernelError {
+    match error {
+        KernelError::Backtraced { source, .. } => innermost(source),
+        other => other,
+    }
 }
 
 /// An error of the parquet crate while writing or reading a data file.

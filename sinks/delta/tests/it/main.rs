@@ -78,16 +78,7 @@ pub async fn publish(sink: &dyn Sink, ranges: &[(&TopicPartition, std::ops::Rang
 }
 
 pub async fn location(url: &str) -> Location {
-    store::open(&store::parse(url).unwrap(), &access()).await.unwrap()
-}
-
-/// For S3 of the tests' own.
-pub fn access() -> Access {
-    Access {
-        endpoint: std::env::var("SIDESTREAM_TEST_MOTO").ok(),
-        region: Some("us-east-1".into()),
-        ..Access::default()
-    }
+    store::open(&store::parse(url).unwrap(), &Access::default()).await.unwrap()
 }
 
 pub async fn table(url: &str) -> Option<Table> {
