@@ -7,7 +7,7 @@ use connector_aws::kinesis;
 use connector_core::ConfigProblem;
 use regex::Regex;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Configuration of `webhook-source`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -63,7 +63,7 @@ pub struct Config {
 }
 
 /// What is behind the routes `/streams/…`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Backend {
     /// A stream of Kinesis; it is called for each request.

@@ -1,6 +1,8 @@
 //! The routes of streams with Kinesis behind them: the stand-ins of `tests/services`, when they are up.
 
 mod host;
+#[path = "../../../tests/support/kinesis_faults.rs"]
+mod kinesis_faults;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,6 +13,7 @@ use connector_aws::access::Access;
 use connector_aws::kinesis::Client;
 use connector_core::{Secret, Source};
 use host::call;
+use kinesis_faults::{Fault, KinesisFaults};
 use serde_json::{Value, json};
 use source_webhook::WebhookSource;
 
@@ -34,12 +37,7 @@ async fn proxies() -> Vec<Proxy> {
             eprintln!("skipped: {variable} is not set, run by tests/services/with-services.sh");
             continue;
         };
-        let source = host::source(json!({
-            "webhook.streams": [format!("{}-*", prefix())],
-            "kinesis.endpoint": endpoint,
-            "aws.access.key.id": "AK",
-            "aws.secret.access.key": "secret",
-        }));
+        let source = webhook(&endpoint);
         let address = host::open(&source).await;
         let key = Some((Secret::new("AK"), Secret::new("secret")));
         let access = Access { endpoint: Some(endpoint), key, ..Access::default() };
@@ -47,6 +45,15 @@ async fn proxies() -> Vec<Proxy> {
         proxies.push(Proxy { name, address, kinesis, _source: source });
     }
     proxies
+}
+
+fn webhook(endpoint: &str) -> Arc<WebhookSource> {
+    host::source(json!({
+        "webhook.streams": [format!("{}-*", prefix())],
+        "kinesis.endpoint": endpoint,
+        "aws.access.key.id": "AK",
+        "aws.secret.access.key": "secret",
+    }))
 }
 
 fn prefix() -> String {
@@ -190,4 +197,46 @@ async fn a_kinesis_that_is_not_there_is_503_and_one_that_is_silent_504() {
         message.contains("webhook.ack.timeout.ms") && message.contains("may have been written"),
         "{message}"
     );
+}
+
+#[tokio::test]
+async fn a_call_that_may_pass_is_made_again_and_what_stays_refused_has_kinesis_words_k_02() {
+    for proxy in proxies().await {
+        let (name, stream) = (proxy.name, format!("{}-faults", prefix()));
+        let created = call(proxy.address, &format!("POST /streams/{stream}"), r#"{"ShardCount": 1}"#).await;
+        assert_eq!(created.status, 200, "{name}: {created:?}");
+        proxy.wait_status(&format!("/streams/{stream}"), "ACTIVE").await;
+        let endpoint = std::env::var(format!("SIDESTREAM_TEST_{name}")).unwrap();
+        let through = async |faults: Vec<Fault>, line: &str, body: &str| {
+            let (mut faults, last) = (faults.clone().into_iter(), faults.last().cloned().unwrap());
+            let faulty = KinesisFaults::before(&endpoint, move |_| faults.next().unwrap_or(last.clone()));
+            let source = webhook(&faulty.url);
+            let address = host::open(&source).await;
+            call(address, &format!("PUT /streams/{stream}/{line}"), body).await
+        };
+        let throttled = Fault::Refuse("ProvisionedThroughputExceededException");
+
+        let passed = through(vec![throttled.clone(), throttled.clone(), Fault::Pass], "record", GEO).await;
+        assert_eq!(passed.status, 200, "{name}: {passed:?}");
+        assert_eq!(proxy.read(&stream, "shardId-000000000000").await.len(), 1, "{name}");
+
+        let (status, exception, _) = through(vec![throttled], "record", GEO).await.exception();
+        assert_eq!((status, exception.as_str()), (400, "ProvisionedThroughputExceededException"), "{name}");
+        let (status, exception, _) =
+            through(vec![Fault::Refuse("InternalFailure")], "record", GEO).await.exception();
+        assert_eq!((status, exception.as_str()), (500, "InternalFailure"), "{name}");
+        let refused = through(vec![Fault::Refuse("UnrecognizedClientException")], "record", GEO).await;
+        let (status, exception, message) = refused.exception();
+        assert_eq!((status, exception.as_str()), (503, "ServiceUnavailable"), "{name}");
+        assert!(message.contains("kinesis.bad_credentials"), "{name}: {message}");
+
+        let many = r#"{"records": [{"data": 1, "partition-key": "a"}, {"data": 2, "partition-key": "b"}]}"#;
+        let partly = vec![Fault::Entries(vec![(0, "ProvisionedThroughputExceededException")])];
+        let partly = through(partly, "records", many).await;
+        let answer = partly.json();
+        assert_eq!((partly.status, &answer["FailedRecordCount"]), (200, &json!(1)), "{name}");
+        assert_eq!(answer["Records"][0]["ErrorCode"], "ProvisionedThroughputExceededException", "{name}");
+        assert!(answer["Records"][1]["SequenceNumber"].is_string(), "{name}: {answer}");
+        assert_eq!(proxy.read(&stream, "shardId-000000000000").await.len(), 2, "{name}");
+    }
 }
