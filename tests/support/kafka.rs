@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
@@ -86,7 +86,9 @@ impl Kafka {
         let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
         // What is not there cannot be deleted, which is fine.
         block_on(admin.delete_topics(&names, &options)).unwrap();
-        block_on(admin.delete_groups(&groups, &options)).unwrap();
+        if !groups.is_empty() {
+            block_on(admin.delete_groups(&groups, &options)).unwrap();
+        }
         wait_until(TIMEOUT, "the topics of an earlier run are gone", || {
             let metadata = admin.inner().fetch_metadata(None, TIMEOUT).unwrap();
             metadata.topics().iter().all(|topic| !topics.contains_key(topic.name())).then_some(())
@@ -149,6 +151,16 @@ impl Kafka {
         let committed = consumer.committed_offsets(wanted, TIMEOUT).unwrap();
         let offset = |offset| if let Offset::Offset(offset) = offset { Some(offset) } else { None };
         committed.elements().iter().filter_map(|e| Some((e.partition(), offset(e.offset())?))).collect()
+    }
+
+    /// Sets the offset of a group as an administrator does: once it has no members any more.
+    pub fn set_committed(&self, group: &str, topic: &str, partition: i32, offset: i64) {
+        let consumer: BaseConsumer = self.config().set("group.id", group).create().unwrap();
+        let mut wanted = TopicPartitionList::new();
+        wanted.add_partition_offset(topic, partition, Offset::Offset(offset)).unwrap();
+        wait_until(TIMEOUT, &format!("{group} has no members"), || {
+            consumer.commit(&wanted, CommitMode::Sync).ok()
+        });
     }
 
     /// How many partitions a topic has; 0: there is no such topic.

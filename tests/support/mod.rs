@@ -98,3 +98,10 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
         LazyLock::new(|| tokio::runtime::Runtime::new().unwrap());
     RUNTIME.block_on(future)
 }
+
+/// The Python of the test environment, which has readers that are not ours.
+pub fn python() -> std::path::PathBuf {
+    let work = std::env::var_os("SIDESTREAM_WORK").map(std::path::PathBuf::from);
+    work.unwrap_or_else(|| std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(".work"))
+        .join("venv/bin/python")
+}

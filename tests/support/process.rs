@@ -52,8 +52,8 @@ fn command(dir: &Path, env: &[(&str, &str)]) -> Command {
 }
 
 impl Sidestream {
-    /// Starts it with these files (name, text) and waits until it is healthy. A worker file with a free port of
-    /// `listeners` is added, and with the test's `bootstrap.servers` unless one of the files has that key.
+    /// Starts it with these files (name, text) and waits until it is healthy. A worker file is added with a free port of
+    /// `listeners` and the test's `bootstrap.servers`, as far as none of the files has these keys.
     pub fn start(files: &[(&str, &str)], env: &[(&str, &str)]) -> Self {
         let mut started = Self::spawn(files, env);
         started.wait_healthy();
@@ -63,14 +63,22 @@ impl Sidestream {
     /// As `start`, without waiting.
     pub fn spawn(files: &[(&str, &str)], env: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let port = free_port();
-        let url = format!("http://127.0.0.1:{port}");
-        let mut worker = format!("worker:\n  listeners: {url}\n");
-        if !files.iter().any(|(_, text)| text.contains("bootstrap.servers")) {
-            let kafka = super::variable("SIDESTREAM_TEST_KAFKA");
-            worker.push_str(&format!("  bootstrap.servers: {kafka}\n"));
+        let said =
+            |key: &str| files.iter().find_map(|(_, text)| text.split_once(key)?.1.split_whitespace().next());
+        let mut worker = String::new();
+        let url = said("listeners: ").map(str::to_owned).unwrap_or_else(|| {
+            let url = format!("http://127.0.0.1:{}", free_port());
+            worker += &format!("  listeners: {url}\n");
+            url
+        });
+        if said("bootstrap.servers").is_none() {
+            worker += &format!("  bootstrap.servers: {}\n", super::variable("SIDESTREAM_TEST_KAFKA"));
         }
-        let files: Vec<_> = files.iter().copied().chain([("test-worker.yaml", worker.as_str())]).collect();
+        let worker = if worker.is_empty() { worker } else { format!("worker:\n{worker}") };
+        let mut files = files.to_vec();
+        if !worker.is_empty() {
+            files.push(("test-worker.yaml", &worker));
+        }
         for (name, text) in &files {
             fs::write(dir.path().join(name), text).unwrap();
         }

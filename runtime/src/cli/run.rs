@@ -218,9 +218,13 @@ async fn stop_signal() {
     }
 }
 
+/// What is logged unless `RUST_LOG` says. Delta's kernel tells each step, and calls a table that is not there yet an error;
+/// what matters of it comes back to its caller.
+const LOGGED: &str = "info,buoyant_kernel=off,buoyant_kernel_engine=off,deltalake_core=warn,aws_config=warn";
+
 /// People on a terminal get lines, everybody else JSON. `RUST_LOG` chooses what is logged.
 fn init_logging(output: Output) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOGGED));
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(AboveLines);
     let set = if output == Output::Human && std::io::stderr().is_terminal() {
         logs.with_target(false).try_init()
