@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub struct State {
     pub queue: Queue,
-    /// Batches that are not stored, by partition, in the order of their offsets.
+    /// Batches that are not stored, by partition.
     batches: HashMap<TopicPartition, VecDeque<Arc<Ticket>>>,
     /// Nothing more is sent.
     fatal: Option<ConnectError>,
@@ -52,8 +52,8 @@ impl State {
 
     /// Whether all records of `partition` before `end` are stored.
     pub fn is_stored(&self, partition: &TopicPartition, end: Offset) -> bool {
-        let batches = self.batches.get(partition);
-        batches.into_iter().flatten().take_while(|batch| batch.first < end).all(|batch| batch.is_done())
+        let mut batches = self.batches.get(partition).into_iter().flatten();
+        batches.all(|batch| batch.first >= end || batch.is_done())
     }
 
     /// What is not sent of `partition` will not be.
