@@ -77,6 +77,7 @@ fn the_configuration_of_the_demo_is_valid() {
         ("DEMO_WEBHOOK", "127.0.0.1:8082"),
     ];
     assert_valid(&[&root().join("examples/demo.yaml")], &environment);
+    assert_valid(&[&root().join("examples/demo-batch.yaml")], &environment);
 }
 
 #[test]

@@ -1,7 +1,9 @@
-//! `sidestream demo`: the pipeline on this machine alone, from generated and posted rows to cleaned JSON files.
+//! `sidestream demo`: the pipeline on this machine alone, from generated and posted rows to cleaned JSON files and a Delta
+//! table.
 
 mod http;
 mod process;
+mod table;
 mod watch;
 
 use std::path::{Path, PathBuf};
@@ -16,6 +18,7 @@ use watch::Progress;
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 const CONFIGURATION: &str = include_str!("../../examples/demo.yaml");
+const BATCH: &str = include_str!("../../examples/demo-batch.yaml");
 const LIMIT: Duration = Duration::from_secs(180);
 
 pub fn command() -> Command {
@@ -90,6 +93,13 @@ fn demo(dir: &Path, json: bool) -> Result<()> {
     say("stopping: what is left is published");
     worker.stop(Duration::from_secs(60))?;
     embedded.stop(Duration::from_secs(20))?;
+
+    let batch = dir.join("demo-batch.yaml");
+    std::fs::write(&batch, BATCH)?;
+    say("the daily batch job: raw JSON, cleaned, into a Delta table with each pin once");
+    let batch = batch.to_string_lossy();
+    let job = ["run", "--until", "caught-up", &*batch];
+    Child::start(&job, &environment, &dir.join("batch.log"))?.wait(LIMIT)?;
     watch::report(&dir, started.elapsed(), json)
 }
 

@@ -59,13 +59,18 @@ impl Child {
         // std has no call for SIGTERM; the shell does.
         let pid = self.inner.id().to_string();
         Command::new("kill").args(["-TERM", &pid]).status()?;
+        self.wait(limit)
+    }
+
+    /// Waits for a good end.
+    pub fn wait(&mut self, limit: Duration) -> Result<()> {
         let deadline = Instant::now() + limit;
         loop {
             match self.inner.try_wait()? {
                 Some(status) if status.success() => return Ok(()),
                 Some(status) => return Err(self.complaint(&ended(status)).into()),
                 None if Instant::now() > deadline => {
-                    return Err(self.complaint("did not stop in time").into());
+                    return Err(self.complaint("did not end in time").into());
                 }
                 None => std::thread::sleep(Duration::from_millis(50)),
             }

@@ -1,6 +1,6 @@
 //! Progress of the demo, from the worker's own metrics, and what it left behind.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
 use super::process::Child;
-use super::{Result, http};
+use super::{Result, http, table};
 
 /// Rows of each table from the generator, and one posted.
 const ROWS: u64 = 2001;
@@ -94,6 +94,22 @@ fn count(dir: &Path) -> Result<(u64, u64)> {
     Ok((objects, lines))
 }
 
+/// The numbers of the pins in the files below a directory.
+fn numbers(dir: &Path, found: &mut BTreeSet<i64>) -> Result<()> {
+    for entry in dir.read_dir()? {
+        let path = entry?.path();
+        if path.is_dir() {
+            numbers(&path, found)?;
+            continue;
+        }
+        for line in std::fs::read_to_string(&path)?.lines() {
+            let pin: serde_json::Value = serde_json::from_str(line)?;
+            found.extend(pin["index"].as_i64());
+        }
+    }
+    Ok(())
+}
+
 /// Says what there is now and where.
 pub fn report(dir: &Path, took: Duration, json: bool) -> Result<()> {
     let mut rows = Vec::new();
@@ -104,6 +120,9 @@ pub fn report(dir: &Path, took: Duration, json: bool) -> Result<()> {
             rows.push((store, table, objects, lines, path));
         }
     }
+    let pins = dir.join("tables/pin");
+    let (files, table_rows) = table::count(&pins)?;
+    rows.push(("delta", "pin", files, table_rows, pins));
     let seconds = took.as_secs_f64();
     if json {
         let stores: Vec<_> = rows
@@ -122,7 +141,8 @@ pub fn report(dir: &Path, took: Duration, json: bool) -> Result<()> {
         println!(
             "  (pins that were sent to the users' topic by mistake are in raw/user and not in clean/user)"
         );
-        println!("  configuration: {}/demo.yaml, logs: worker.log and broker.log beside it", dir.display());
+        println!("  (the Delta table has each pin once; raw/pin has those twice that a client sent again)");
+        println!("  configuration: {}/demo.yaml and demo-batch.yaml, logs beside them", dir.display());
     }
     let records = |store: &str, table: &str| {
         rows.iter().find(|row| row.0 == store && row.1 == table).map_or(0, |row| row.3)
@@ -133,6 +153,13 @@ pub fn report(dir: &Path, took: Duration, json: bool) -> Result<()> {
                 format!("raw and cleaned files of `{table}` do not hold the same number of records").into()
             );
         }
+    }
+    let mut pins = BTreeSet::new();
+    numbers(&dir.join("raw/topics/demo.pin"), &mut pins)?;
+    if table_rows != pins.len() as u64 {
+        return Err(
+            format!("{} different pins, and the Delta table has {table_rows} rows", pins.len()).into()
+        );
     }
     if records("clean", "user") < ROWS {
         return Err("cleaned users are missing".into());
