@@ -84,14 +84,14 @@ impl Staged {
         let (table, started) = (&self.open.table, Instant::now());
         for _ in 0..ATTEMPTS {
             let head = table.head();
-            let change = self.change(connector, head)?;
+            let mut change = self.change(connector, head)?;
             let committed = match (&self.open.keyed, &self.pending) {
-                (Some(keyed), Some(pending)) => keyed.commit(table, pending, change).await,
+                (Some(keyed), Some(pending)) => keyed.commit(table, pending, &mut change).await,
                 _ => table.commit(&change).await,
             };
             match committed {
                 Ok(version) => {
-                    figures.committed(version, started.elapsed(), &self.adds());
+                    figures.committed(version, started.elapsed(), &change.adds);
                     *done = Some(version);
                     return Ok(version);
                 }

@@ -49,9 +49,6 @@ const INDEX_BYTES: usize = 64 << 20;
 /// Files whose key columns are read at once.
 const FILES_AT_ONCE: usize = 4;
 
-/// Times that others may come first with changes to the same rows.
-const ATTEMPTS: usize = 100;
-
 /// Rows of a range, in order.
 #[derive(Clone, Debug)]
 pub enum Rows {
@@ -137,34 +134,17 @@ impl Keyed {
         Ok(Pending(Mutex::new(effect)))
     }
 
-    /// Commits `pending`, with what `change` says about offsets and schema. The same change again finds that it is done.
-    pub async fn commit(
-        &self,
-        table: &Table,
-        pending: &Pending,
-        mut change: Change,
-    ) -> Result<Version, Refused> {
-        let mut effect = pending.0.lock().await;
+    /// Commits `pending` with what `change` says about offsets and schema; its files are put into it, for the version that
+    /// it is based on. The same change again finds that it is done.
+    pub async fn commit(&self, table: &Table, pending: &Pending, change: &mut Change) -> Result<Version, Refused> {
+        let actions = self.plan(table, &change.base, &mut *pending.0.lock().await).await?;
         change.reads = Reads::Table;
         if self.mode == Mode::Upsert {
             change.operation = merge(&self.keys.names());
         }
-        for _ in 0..ATTEMPTS {
-            let head = table.head();
-            let actions = self.plan(table, &head, &mut effect).await?;
-            change.info.insert("operationMetrics".to_owned(), actions.metrics());
-            (change.adds, change.removes) = (actions.adds, actions.removes);
-            change.base = head;
-            match table.commit(&change).await {
-                // The schema is for whoever made the change to look at again.
-                Err(Refused::Conflict(_)) if change.metadata.is_none() => drop(table.refresh().await?),
-                done => return done,
-            }
-        }
-        let place = table.place();
-        let message =
-            format!("{place}: others changed the same rows {ATTEMPTS} times in a row before this commit");
-        Err(ConnectError::external("delta.busy", message).into())
+        change.info.insert("operationMetrics".to_owned(), actions.metrics());
+        (change.adds, change.removes) = (actions.adds, actions.removes);
+        table.commit(change).await
     }
 
     async fn plan(&self, table: &Table, head: &Arc<Head>, effect: &mut Effect) -> Result<Actions> {

@@ -72,9 +72,24 @@ pub(crate) async fn stage(keyed: &Keyed, table: &Table, rows: Vec<Rows>) -> Pend
     keyed.stage(table, &table.head().schema, rows).await.unwrap()
 }
 
+/// As the sink does it: what others have changed is looked at again.
+async fn commit(
+    keyed: &Keyed,
+    table: &Table,
+    pending: &Pending,
+    mut change: Change,
+) -> Result<Version, Refused> {
+    loop {
+        match keyed.commit(table, pending, &mut change).await {
+            Err(Refused::Conflict(_)) => change.base = table.refresh().await?,
+            done => return done,
+        }
+    }
+}
+
 pub(crate) async fn publish(keyed: &Keyed, table: &Table, rows: Vec<Rows>, end: i64) {
     let pending = stage(keyed, table, rows).await;
-    keyed.commit(table, &pending, change(table, end)).await.unwrap();
+    commit(keyed, table, &pending, change(table, end)).await.unwrap();
 }
 
 /// An append as any other writer makes it, with a view of the table of its own.
@@ -126,7 +141,7 @@ async fn an_upsert_sees_a_row_that_came_after_it_was_staged() {
     publish(&keyed, &table, vec![put(&[(1, "a", 0), (2, "a", 0)])], 2).await;
     let pending = stage(&keyed, &table, vec![put(&[(2, "b", 1), (3, "b", 1)])]).await;
     elsewhere(&table, &[(3, "theirs", 0), (4, "theirs", 0)]).await;
-    keyed.commit(&table, &pending, change(&table, 4)).await.unwrap();
+    commit(&keyed, &table, &pending, change(&table, 4)).await.unwrap();
     assert_eq!(found(&table).await, owned(&[(1, "a", 0), (2, "b", 1), (3, "b", 1), (4, "theirs", 0)]));
 }
 
@@ -140,7 +155,7 @@ async fn an_upsert_finds_its_rows_in_the_file_that_compaction_made_of_theirs() {
     let pending = stage(&keyed, &table, vec![put(&[(2, "b", 1)]), delete(&[3])]).await;
     let other = Table::load(table.location()).await.unwrap().unwrap();
     assert_eq!(compact(&other, &layout()).await.unwrap(), 3);
-    keyed.commit(&table, &pending, change(&table, 5)).await.unwrap();
+    commit(&keyed, &table, &pending, change(&table, 5)).await.unwrap();
     assert_eq!(found(&table).await, owned(&[(1, "a", 0), (2, "b", 1)]));
 }
 
@@ -151,10 +166,10 @@ async fn the_same_commit_again_is_found_done_also_by_who_lost_the_answer() {
     publish(&keyed, &table, vec![put(&[(1, "a", 0)])], 1).await;
     let pending = stage(&keyed, &table, vec![put(&[(1, "b", 1)])]).await;
     let change = change(&table, 2);
-    let version = keyed.commit(&table, &pending, change.clone()).await.unwrap();
+    let version = commit(&keyed, &table, &pending, change.clone()).await.unwrap();
     elsewhere(&table, &[(9, "theirs", 0)]).await;
     table.refresh().await.unwrap();
-    assert_eq!(keyed.commit(&table, &pending, change).await.unwrap(), version);
+    assert_eq!(commit(&keyed, &table, &pending, change).await.unwrap(), version);
     assert_eq!(found(&table).await, owned(&[(1, "b", 1), (9, "theirs", 0)]));
 }
 
@@ -166,7 +181,7 @@ async fn a_task_whose_partition_somebody_else_has_moved_is_fenced() {
     let other = Table::load(table.location()).await.unwrap().unwrap();
     publish(&upsert(&other), &other, vec![put(&[(1, "other", 0)])], 1).await;
     table.refresh().await.unwrap();
-    let Err(Refused::Failed(error)) = keyed.commit(&table, &pending, change).await else { panic!() };
+    let Err(Refused::Failed(error)) = commit(&keyed, &table, &pending, change).await else { panic!() };
     assert_eq!(error.code, "delta.fenced");
     assert_eq!(found(&table).await, owned(&[(1, "other", 0)]));
 }
@@ -178,7 +193,7 @@ async fn de_duplication_drops_a_row_that_came_first_after_it_was_staged() {
     publish(&keyed, &table, vec![put(&[(1, "a", 0), (1, "b", 0)])], 2).await;
     let pending = stage(&keyed, &table, vec![put(&[(1, "c", 0), (2, "c", 0), (3, "c", 0)])]).await;
     elsewhere(&table, &[(3, "theirs", 0)]).await;
-    keyed.commit(&table, &pending, change(&table, 5)).await.unwrap();
+    commit(&keyed, &table, &pending, change(&table, 5)).await.unwrap();
     assert_eq!(found(&table).await, owned(&[(1, "a", 0), (2, "c", 0), (3, "theirs", 0)]));
 }
 
@@ -192,7 +207,7 @@ async fn an_append_only_table_is_not_upserted() {
     let keyed = upsert(&table);
     publish(&keyed, &table, vec![put(&[(1, "a", 0)])], 1).await;
     let pending = stage(&keyed, &table, vec![put(&[(1, "b", 0)])]).await;
-    let Err(Refused::Failed(error)) = keyed.commit(&table, &pending, change(&table, 2)).await else {
+    let Err(Refused::Failed(error)) = commit(&keyed, &table, &pending, change(&table, 2)).await else {
         panic!()
     };
     assert_eq!(error.code, "delta.append_only");

@@ -1,6 +1,5 @@
 //! Compaction and vacuum of a table in memory, with an upsert that comes in between.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::compact::{Rewritten, commit, compact};
