@@ -1,12 +1,12 @@
 //! Checkpoints of the log, beside the commits: readers then need not read every entry.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use connector_core::{ConnectError, Result};
 use delta_kernel::Snapshot as KernelSnapshot;
 use deltalake::kernel::Version;
 use deltalake::protocol::checkpoints::cleanup_expired_logs_for;
+use tokio::task::JoinHandle;
 
 use crate::error;
 use crate::table::{Head, Table};
@@ -20,7 +20,7 @@ const LOG_RETENTION_MS: i64 = 30 * 24 * 3_600_000;
 /// Makes a table's checkpoints, one at a time.
 #[derive(Debug, Default)]
 pub struct Checkpoints {
-    running: Arc<AtomicBool>,
+    running: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Checkpoints {
@@ -34,16 +34,26 @@ impl Checkpoints {
     /// Looks whether a checkpoint is due after `version` and starts it in the background. A failure is only told: the
     /// log is complete without it.
     pub fn after(&self, table: &Arc<Table>, version: Version, interval: Option<u64>) {
-        if !Self::is_due(&table.head(), version, interval) || self.running.swap(true, Ordering::AcqRel) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let busy = running.as_ref().is_some_and(|work| !work.is_finished());
+        if busy || !Self::is_due(&table.head(), version, interval) {
             return;
         }
-        let (table, running) = (Arc::clone(table), Arc::clone(&self.running));
-        tokio::spawn(async move {
+        let table = Arc::clone(table);
+        *running = Some(tokio::spawn(async move {
             if let Err(error) = checkpoint(&table, version).await {
                 tracing::warn!(table = table.place(), version, %error, "a checkpoint failed; the next one is tried later");
             }
-            running.store(false, Ordering::Release);
-        });
+        }));
+    }
+
+    /// Waits for the one that is being made: it should not be torn off when the process ends.
+    pub async fn finish(&self) {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(work) = running {
+            // How it went is told already.
+            let _ = work.await;
+        }
     }
 }
 

@@ -204,7 +204,7 @@ impl Table {
             if let Action::Txn(txn) = action
                 && change.txns.iter().any(|own| own.app_id == txn.app_id)
             {
-                return Err(self.fenced(version, txn).into());
+                return Err(fenced(self.place(), version, &txn.app_id, Some(txn.version)).into());
             }
         }
         if version <= change.base.version {
@@ -244,15 +244,15 @@ impl Table {
         }
         Ok(())
     }
+}
 
-    fn fenced(&self, version: Version, txn: &Transaction) -> ConnectError {
-        let (place, app_id, to) = (self.place(), &txn.app_id, txn.version);
-        let message =
-            format!("{place}: version {version} moved `{app_id}` to offset {to}, and it was not this task");
-        ConnectError::user("delta.fenced", message).hint(
-            "another task or worker writes the same partition; stop one of them, or give the connectors names of their own",
-        )
-    }
+/// Somebody else wrote a partition of this task.
+pub fn fenced(place: &str, version: Version, app_id: &str, to: Option<i64>) -> ConnectError {
+    let to = to.map_or_else(|| "nowhere".to_owned(), |offset| format!("offset {offset}"));
+    let message = format!("{place}: at version {version} `{app_id}` is at {to}, and it was not this task");
+    ConnectError::user("delta.fenced", message).hint(
+        "another task or worker writes the same partition; stop one of them, or give the connectors names of their own",
+    )
 }
 
 /// Whether files that were written for `base` are right under `metadata` too: columns may only have been added.

@@ -7,7 +7,7 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, UInt32Arr
 use arrow::compute::{cast, take_record_batch};
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit, TimestampMicrosecondType};
 use chrono::DateTime;
-use connector_core::Result;
+use connector_core::{ConnectError, Result};
 
 /// The values of a table's partition columns in the log's text form, in the columns' order; `None` is null.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -102,8 +102,17 @@ fn value(column: &StringArray, row: usize) -> Option<&str> {
 fn text(column: &ArrayRef) -> Result<StringArray> {
     if let DataType::Timestamp(TimeUnit::Microsecond, _) = column.data_type() {
         let micros = column.as_primitive::<TimestampMicrosecondType>();
-        let instants = micros.iter().map(|v| v.and_then(DateTime::from_timestamp_micros));
-        return Ok(instants.map(|v| v.map(|v| v.format("%Y-%m-%d %H:%M:%S%.6f").to_string())).collect());
+        let texts = micros.iter().map(|value| {
+            let Some(value) = value else { return Ok(None) };
+            let instant = DateTime::from_timestamp_micros(value).ok_or_else(|| {
+                ConnectError::user(
+                    "delta.partition_value",
+                    "a timestamp of a partition column is out of range",
+                )
+            })?;
+            Ok(Some(instant.format("%Y-%m-%d %H:%M:%S%.6f").to_string()))
+        });
+        return texts.collect();
     }
     Ok(cast(column, &DataType::Utf8)?.as_string::<i32>().clone())
 }

@@ -9,6 +9,7 @@ use arrow::datatypes::SchemaRef;
 use connector_core::{ConnectError, Offset, Result, TopicPartition};
 use deltalake::kernel::{StructType, Version};
 
+use crate::commit::fenced;
 use crate::files::{DataFile, FileWriter, Layout};
 use crate::keyed::Rows;
 use crate::partition::{self, Partition};
@@ -18,6 +19,9 @@ use crate::target::Open;
 
 /// The newest rows are not in a file yet: a range may end among them.
 const HELD_BYTES: u64 = 4 << 20;
+
+/// Versions that a commit looks through one by one.
+const REVIEWED: Version = 32;
 
 /// Memory of the open files of a task.
 const OPEN_FILES_BYTES: usize = 64 << 20;
@@ -50,7 +54,9 @@ pub struct Writer {
     partition: TopicPartition,
     /// Of its `txn` in the log.
     pub app_id: String,
-    /// The version up to which it is known that nobody else moved that.
+    /// The offset in that, as far as it is known here.
+    noted: Option<Offset>,
+    /// The version up to which it is known that nobody else moved it.
     pub seen: Version,
     held: VecDeque<Piece>,
     held_bytes: u64,
@@ -71,10 +77,12 @@ pub struct Limits {
 }
 
 impl Writer {
-    pub fn new(partition: TopicPartition, app_id: String, seen: Version) -> Self {
+    /// `noted` is the offset in the table at the version `seen`.
+    pub fn new(partition: TopicPartition, app_id: String, noted: Option<Offset>, seen: Version) -> Self {
         Self {
             partition,
             app_id,
+            noted,
             seen,
             held: VecDeque::new(),
             held_bytes: 0,
@@ -178,6 +186,21 @@ impl Writer {
         Ok(())
     }
 
+    /// For a partition that was idle while the table moved on: one look instead of one at each version since, which may
+    /// be gone from the log.
+    pub async fn catch_up(&mut self, table: &Table) -> Result<()> {
+        let head = table.head();
+        if head.version <= self.seen + REVIEWED {
+            return Ok(());
+        }
+        let found = table.txn_versions(&head, vec![self.app_id.clone()]).await?.into_iter().flatten().next();
+        if found != self.noted {
+            return Err(fenced(table.place(), head.version, &self.app_id, found));
+        }
+        self.seen = head.version;
+        Ok(())
+    }
+
     /// The segments before `end`, which is a cut or the end of what was written.
     pub async fn cut(&mut self, end: Offset, open: &Open) -> Result<Vec<Arc<Segment>>> {
         self.close(end, open).await?;
@@ -187,6 +210,7 @@ impl Writer {
     /// `version` has the segments before `end`.
     pub fn committed(&mut self, end: Offset, version: Version) {
         self.closed.retain(|segment| segment.end > end);
+        self.noted = Some(end);
         self.seen = self.seen.max(version);
     }
 

@@ -16,7 +16,7 @@ use crate::figures::Figures;
 use crate::publish::{Share, Staged};
 use crate::rows;
 use crate::segment::{self, Limits, Writer};
-use crate::target::{Settings, Target};
+use crate::target::{Open, Settings, Target};
 
 /// Writes records to Delta tables.
 pub struct DeltaSink {
@@ -91,6 +91,12 @@ impl DeltaSink {
         Arc::clone(targets.entry(address.clone()).or_insert_with(made))
     }
 
+    /// The tables that are known to exist.
+    fn tables(&self) -> Vec<Arc<Open>> {
+        let targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
+        targets.values().filter_map(|target| target.known()).collect()
+    }
+
     fn app_id(&self, Assignment { partition, topic_id }: &Assignment) -> String {
         format!("{}/{}/{}/{topic_id}", self.settings.task.connector, partition.topic, partition.partition)
     }
@@ -107,10 +113,10 @@ impl DeltaSink {
         let mut resume = Resume::new();
         for ((assignment, app_id), offset) in assignments.iter().zip(app_ids).zip(versions) {
             let partition = assignment.partition.clone();
+            let writer = Arc::new(AsyncMutex::new(Writer::new(partition.clone(), app_id, offset, seen)));
             if let Some(offset) = offset.filter(|_| self.settings.config.resume == ResumeFrom::Table) {
                 resume.insert(partition.clone(), offset);
             }
-            let writer = Arc::new(AsyncMutex::new(Writer::new(partition.clone(), app_id, seen)));
             let assigned = Assigned { assignment: (*assignment).clone(), target: Arc::clone(target), writer };
             self.assigned().insert(partition, assigned);
         }
@@ -140,9 +146,7 @@ impl Sink for DeltaSink {
 
     fn metrics(&self) -> Vec<Metric> {
         let mut metrics = self.figures.metrics();
-        let targets: Vec<_> =
-            self.targets.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
-        for open in targets.iter().filter_map(|target| target.known()) {
+        for open in self.tables() {
             metrics.extend(open.metrics());
         }
         metrics
@@ -185,6 +189,7 @@ impl Sink for DeltaSink {
             // Without a table there was nothing to write, and there is nothing to note.
             let Some(open) = target.get().await else { continue };
             let mut writer = writer.lock().await;
+            writer.catch_up(&open.table).await?;
             let segments = writer.cut(range.end, &open).await?;
             let share = Share { assignment, app_id: writer.app_id.clone(), range: range.clone(), segments };
             let address = self.settings.config.address(&range.partition.topic);
@@ -229,6 +234,11 @@ impl Sink for DeltaSink {
             let Some(writer) = Arc::into_inner(writer) else { continue };
             if let Some(open) = target.get().await {
                 writer.into_inner().discard(&open.table).await;
+            }
+        }
+        if self.assigned().is_empty() {
+            for open in self.tables() {
+                open.checkpoints.finish().await;
             }
         }
         Ok(())

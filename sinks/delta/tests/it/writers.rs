@@ -321,3 +321,29 @@ async fn a_commit_whose_answer_was_lost_is_recognised_when_it_is_tried_again() {
     }
     assert_eq!(added, 1);
 }
+
+#[tokio::test]
+async fn a_partition_that_was_idle_goes_on_though_the_log_since_then_is_gone() {
+    let lake = Lake::new();
+    let url = lake.url("t");
+    let idle = sink(&url, &[("delta.schema", "n long")]);
+    open(&*idle, &[partition(0), partition(1)]).await;
+    for offset in 0..40 {
+        write(&*idle, &partition(1), offset, &[r#"{"n":1}"#]).await;
+        publish(&*idle, &[(&partition(1), offset..offset + 1)]).await;
+    }
+    // In the background one is made every tenth commit; its entries may then be cleaned up.
+    idle.close(&[partition(1)]).await.unwrap();
+    let log = lake.path("t").join("_delta_log");
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while !log.join("00000000000000000039.checkpoint.parquet").exists() {
+        assert!(std::time::Instant::now() < deadline, "no checkpoint");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    for gone in 0..39 {
+        std::fs::remove_file(log.join(format!("{gone:020}.json"))).unwrap();
+    }
+    write(&*idle, &partition(0), 0, &[r#"{"n":0}"#]).await;
+    publish(&*idle, &[(&partition(0), 0..1)]).await;
+    assert_eq!(integers(&table(&url).await.unwrap(), "n").await.len(), 41);
+}
