@@ -18,6 +18,8 @@ pub struct Call {
     /// `PutRecords`
     pub action: String,
     pub body: Value,
+    /// `AWS4-HMAC-SHA256 Credential=…`
+    pub authorization: String,
 }
 
 impl Call {
@@ -78,7 +80,8 @@ fn serve(client: TcpStream, target: &str, script: &Script) -> io::Result<()> {
     while let Some(request) = Message::read(&mut reader)? {
         let action = request.field("x-amz-target").and_then(|name| name.rsplit('.').next()).unwrap_or("");
         let body = serde_json::from_slice(&request.body).unwrap_or(Value::Null);
-        let call = Call { action: action.to_owned(), body };
+        let authorization = request.field("authorization").unwrap_or_default().to_owned();
+        let call = Call { action: action.to_owned(), body, authorization };
         let mut fault = script.lock().unwrap()(&call);
         while let Fault::Late(time, then) = fault {
             thread::sleep(time);
