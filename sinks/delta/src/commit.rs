@@ -42,6 +42,8 @@ pub struct Change {
     /// After this version, maybe before `base`, it may be in the log already, or somebody else may have moved one of its
     /// `txns`.
     pub first: Version,
+    /// Up to which version it is known that nobody else moved one of `txns`, by application id; `first` for the others.
+    pub seen: HashMap<String, Version>,
     pub reads: Reads,
     pub adds: Vec<Add>,
     pub removes: Vec<Remove>,
@@ -59,6 +61,7 @@ impl Change {
         Self {
             id: Uuid::new_v4(),
             first: base.version,
+            seen: HashMap::new(),
             base,
             reads,
             adds: Vec::new(),
@@ -203,6 +206,7 @@ impl Table {
         for action in actions {
             if let Action::Txn(txn) = action
                 && change.txns.iter().any(|own| own.app_id == txn.app_id)
+                && version > change.seen.get(&txn.app_id).copied().unwrap_or(change.first)
             {
                 return Err(fenced(self.place(), version, &txn.app_id, Some(txn.version)).into());
             }

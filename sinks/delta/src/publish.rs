@@ -32,6 +32,8 @@ const ATTEMPTS: usize = 20;
 pub struct Share {
     pub assignment: Assignment,
     pub app_id: String,
+    /// Nobody else has moved its offset up to this version.
+    pub seen: Version,
     pub range: FlushRange,
     pub segments: Vec<Arc<Segment>>,
 }
@@ -40,8 +42,6 @@ pub struct Share {
 pub struct Staged {
     pub open: Arc<Open>,
     id: Uuid,
-    /// Nobody else has moved the offsets up to this version.
-    first: Version,
     pub shares: Vec<Share>,
     /// For tables with keys.
     pending: Option<Pending>,
@@ -50,7 +50,7 @@ pub struct Staged {
 
 impl Staged {
     /// Brings everything into the store.
-    pub async fn new(open: Arc<Open>, first: Version, shares: Vec<Share>) -> Result<Self> {
+    pub async fn new(open: Arc<Open>, shares: Vec<Share>) -> Result<Self> {
         let segments = || shares.iter().flat_map(|share| &share.segments);
         let pending = match &open.keyed {
             Some(keyed) => {
@@ -69,7 +69,7 @@ impl Staged {
                 None
             }
         };
-        Ok(Self { open, id: Uuid::new_v4(), first, shares, pending, done: Mutex::default() })
+        Ok(Self { open, id: Uuid::new_v4(), shares, pending, done: Mutex::default() })
     }
 
     /// Makes it a version, once; the version.
@@ -131,7 +131,9 @@ impl Staged {
             .map(|share| Transaction::new_with_last_update(&share.app_id, share.range.end, Some(now)));
         let mut change = Change::new(head, operation, Reads::Nothing);
         change.id = self.id;
-        change.first = self.first;
+        // Partitions that were in different commits before: one's newest commit is no news about the others.
+        change.seen = self.shares.iter().map(|share| (share.app_id.clone(), share.seen)).collect();
+        change.first = self.shares.iter().map(|share| share.seen).min().unwrap_or(change.first);
         change.metadata = metadata;
         change.txns = txns.collect();
         change.adds = self.adds();

@@ -183,7 +183,7 @@ impl Sink for DeltaSink {
     }
 
     async fn flush(&self, ranges: &[FlushRange]) -> Result<Committable> {
-        let mut by_table: BTreeMap<String, (Arc<Target>, u64, Vec<Share>)> = BTreeMap::new();
+        let mut by_table: BTreeMap<String, (Arc<Target>, Vec<Share>)> = BTreeMap::new();
         for range in ranges {
             let Assigned { assignment, target, writer } = self.get(&range.partition)?;
             // Without a table there was nothing to write, and there is nothing to note.
@@ -191,16 +191,15 @@ impl Sink for DeltaSink {
             let mut writer = writer.lock().await;
             writer.catch_up(&open.table).await?;
             let segments = writer.cut(range.end, &open).await?;
-            let share = Share { assignment, app_id: writer.app_id.clone(), range: range.clone(), segments };
+            let (app_id, seen) = (writer.app_id.clone(), writer.seen);
+            let share = Share { assignment, app_id, seen, range: range.clone(), segments };
             let address = self.settings.config.address(&range.partition.topic);
-            let (_, seen, shares) = by_table.entry(address).or_insert((target, u64::MAX, Vec::new()));
-            *seen = writer.seen.min(*seen);
-            shares.push(share);
+            by_table.entry(address).or_insert((target, Vec::new())).1.push(share);
         }
         let mut staged = Vec::with_capacity(by_table.len());
-        for (target, seen, shares) in by_table.into_values() {
+        for (target, shares) in by_table.into_values() {
             if let Some(open) = target.get().await {
-                staged.push(Staged::new(open, seen, shares).await?);
+                staged.push(Staged::new(open, shares).await?);
             }
         }
         Ok(Committable::new(Token(staged)))

@@ -347,3 +347,19 @@ async fn a_partition_that_was_idle_goes_on_though_the_log_since_then_is_gone() {
     publish(&*idle, &[(&partition(0), 0..1)]).await;
     assert_eq!(integers(&table(&url).await.unwrap(), "n").await.len(), 41);
 }
+
+#[tokio::test]
+async fn a_partition_that_went_on_alone_is_not_fenced_when_an_idle_one_joins_its_commit() {
+    let lake = Lake::empty();
+    let url = lake.url("t");
+    let (sink, busy, idle) = (sink(&url, &[("delta.schema", "n long")]), partition(0), partition(1));
+    open(&*sink, &[busy.clone(), idle.clone()]).await;
+    for offset in 0..2 {
+        write(&*sink, &busy, offset, &[r#"{"n":0}"#]).await;
+        publish(&*sink, &[(&busy, offset..offset + 1)]).await;
+    }
+    write(&*sink, &idle, 0, &[r#"{"n":1}"#]).await;
+    write(&*sink, &busy, 2, &[r#"{"n":0}"#]).await;
+    publish(&*sink, &[(&idle, 0..1), (&busy, 2..3)]).await;
+    assert_eq!(integers(&table(&url).await.unwrap(), "n").await, [0, 0, 0, 1]);
+}
