@@ -43,6 +43,8 @@ pub enum Fault {
     Drop,
     /// The service does what it is asked, and the connection is closed instead of an answer.
     LoseAnswer,
+    /// The service does not see the call; this is its answer.
+    Answer(Value),
     /// Something else, after a while.
     Late(Duration, Box<Fault>),
 }
@@ -91,6 +93,7 @@ fn serve(client: TcpStream, target: &str, script: &Script) -> io::Result<()> {
             Fault::Pass => request.forward(target)?,
             Fault::Entries(failed) => put_records(&request, call.body, &failed, target)?,
             Fault::Refuse(name) => refusal(name),
+            Fault::Answer(body) => Message::answer("200 OK", &body),
             Fault::LoseAnswer => {
                 request.forward(target)?;
                 return client.shutdown(Shutdown::Both);

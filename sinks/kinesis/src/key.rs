@@ -136,8 +136,8 @@ fn header<'a>(headers: &'a ListArray, row: usize, name: &str) -> Option<&'a [u8]
         return None;
     }
     let entries = headers.values().as_struct_opt()?;
-    let names = entries.column(0).as_string_opt::<i32>()?;
-    let values = entries.column(1).as_binary_opt::<i32>()?;
+    let names = entries.columns().first()?.as_string_opt::<i32>()?;
+    let values = entries.columns().get(1)?.as_binary_opt::<i32>()?;
     let offsets = headers.value_offsets();
     let (start, end) = (*offsets.get(row)? as usize, *offsets.get(row + 1)? as usize);
     (start..end)

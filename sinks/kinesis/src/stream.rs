@@ -53,11 +53,11 @@ impl Stream {
         let call = self.client.describe_stream_summary();
         let answer = call.set_stream_name(self.name.clone()).set_stream_arn(self.arn.clone()).send().await;
         let answer = answer.map_err(|error| explain(&place, &error))?;
-        let Some(summary) = answer.stream_description_summary else {
-            return Err(ConnectError::external(
-                "kinesis.no_answer",
-                format!("{place}: the answer has no summary"),
-            ));
+        // The SDK makes an empty summary of any JSON.
+        let summary = answer.stream_description_summary.filter(|summary| !summary.stream_arn.is_empty());
+        let Some(summary) = summary else {
+            let message = format!("{place}: the answer does not describe a stream");
+            return Err(ConnectError::external("kinesis.no_answer", message).hint("check `kinesis.endpoint`"));
         };
         match summary.stream_status {
             StreamStatus::Creating => {

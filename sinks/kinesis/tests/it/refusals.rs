@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{BinaryArray, StringArray};
 use connector_core::{Form, TaskInfo, testing};
+use serde_json::{Value, json};
 
 use crate::kinesis_faults::{Fault, KinesisFaults};
 use crate::{Stream, batch, config, documents, kinesalite, moto, publish, sink};
@@ -122,6 +123,63 @@ async fn a_record_that_is_too_large_is_rejected_alone_k_01() {
     assert!(rejection.error.hint.contains("MaxRecordSizeInKiB"));
     publish(&*sink, 13).await.unwrap();
     assert_eq!(stream.data().await, ["3", &largest]);
+}
+
+/// Answers DescribeStreamSummary with `more` in it, and stores nothing.
+fn described(url: &str, more: &Value) -> KinesisFaults {
+    let mut summary = json!({
+        "StreamName": "s", "StreamARN": "arn:aws:kinesis:us-east-1:1:stream/s", "StreamStatus": "ACTIVE",
+        "RetentionPeriodHours": 24, "StreamCreationTimestamp": 1, "EnhancedMonitoring": [], "OpenShardCount": 1
+    });
+    for (name, value) in more.as_object().unwrap() {
+        summary[name] = value.clone();
+    }
+    KinesisFaults::before(url, move |call| match call.action.as_str() {
+        "DescribeStreamSummary" => Fault::Answer(json!({"StreamDescriptionSummary": summary})),
+        "ListShards" => Fault::Answer(json!({"Shards": []})),
+        _ => {
+            let stored = json!({"SequenceNumber": "1", "ShardId": ""});
+            Fault::Answer(
+                json!({"FailedRecordCount": 0, "Records": vec![stored; call.partition_keys().len()]}),
+            )
+        }
+    })
+}
+
+#[tokio::test]
+async fn the_largest_record_is_what_the_stream_says_k_01() {
+    let service = described("http://127.0.0.1:1", &json!({"MaxRecordSizeInKiB": 2048}));
+    let sink = sink(&service.url, "s", &[]);
+    sink.open(&[]).await.unwrap();
+    let (largest, larger) = ("x".repeat((2 << 20) - 1), "y".repeat(2 << 20));
+    let rows = [(Some("k"), largest.as_str()), (Some("k"), larger.as_str())];
+    let written = sink.write(documents(0, &rows)).await.unwrap();
+    let rejected: Vec<_> = written.rejected.iter().map(|rejection| rejection.row).collect();
+    assert_eq!(rejected, [1]);
+    assert!(
+        written.rejected[0].error.message.ends_with("the stream takes 2097152"),
+        "{}",
+        written.rejected[0].error
+    );
+    publish(&*sink, 2).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_stream_that_is_being_created_is_waited_for_and_one_that_is_being_deleted_is_not() {
+    for (status, code, retriable) in
+        [("CREATING", "kinesis.stream_in_use", true), ("DELETING", "kinesis.no_such_stream", false)]
+    {
+        let service = described("http://127.0.0.1:1", &json!({"StreamStatus": status}));
+        let error = sink(&service.url, "s", &[]).open(&[]).await.unwrap_err();
+        assert_eq!((error.code.as_str(), error.is_retriable()), (code, retriable), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_kinesis_is_said_to_be_none() {
+    let service = KinesisFaults::before("http://127.0.0.1:1", |_| Fault::Answer(json!({"hello": "world"})));
+    let error = sink(&service.url, "s", &[]).open(&[]).await.unwrap_err();
+    assert_eq!(error.code, "kinesis.no_answer", "{error}");
 }
 
 #[tokio::test]
