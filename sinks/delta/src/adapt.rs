@@ -1,5 +1,8 @@
 //! Typed records to the columns of a table. A value that its column cannot hold exactly rejects the record.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use arrow::array::{

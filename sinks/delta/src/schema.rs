@@ -146,3 +146,56 @@ pub fn union(a: &StructType, b: &StructType) -> StructType {
 pub fn name_of(arrow: &ArrowType) -> String {
     column_type(arrow).map_or_else(|| arrow.to_string(), |delta| delta.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ddl;
+
+    fn columns(text: &str) -> StructType {
+        ddl::parse(text).unwrap()
+    }
+
+    #[test]
+    fn a_table_grows_by_what_it_lacks_and_by_nothing_else() {
+        for (table, incoming, grown) in [
+            ("a long", "a long, b string", Some("a long, b string")),
+            ("a long", "a string", None),
+            ("a long", "A long", None),
+            ("a byte, b short", "b integer, a short", Some("a short, b integer")),
+            ("a integer", "a long", None),
+            ("s struct<x: long>", "s struct<y: string>", Some("s struct<x: long, y: string>")),
+            (
+                "l array<struct<x: byte>>",
+                "l array<struct<x: integer, y: long>>",
+                Some("l array<struct<x: integer, y: long>>"),
+            ),
+            ("a long not null", "b long not null", Some("a long not null, b long")),
+        ] {
+            assert_eq!(grow(&columns(table), &columns(incoming)), grown.map(columns), "{table} + {incoming}");
+        }
+    }
+
+    #[test]
+    fn names_that_no_reader_takes_become_no_columns() {
+        let odd = ["a b", "a,b", "a=b", "", "(x)"].map(|name| StructField::nullable(name, DataType::LONG));
+        assert_eq!(table(odd.clone()).fields().len(), 0);
+        assert_eq!(grow(&columns("a long"), &StructType::new_unchecked(odd)), None);
+        assert!(is_name("größe-1.x"));
+    }
+
+    proptest! {
+        #[test]
+        fn growing_twice_by_the_same_is_growing_once(
+            names in prop::collection::vec("[a-cA]{1,2}", 1..4),
+            more in prop::collection::vec("[a-cA]{1,2}", 1..4),
+        ) {
+            let of = |names: &[String]| table(names.iter().map(|name| StructField::nullable(name, DataType::LONG)));
+            let (have, come) = (of(&names), of(&more));
+            let grown = grow(&have, &come).unwrap_or(have);
+            prop_assert_eq!(grow(&grown, &come), None);
+        }
+    }
+}

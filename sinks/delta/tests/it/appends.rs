@@ -17,11 +17,13 @@ use crate::{
 };
 
 fn adds(actions: &[Action]) -> Vec<&Add> {
-    let add = |action| match action {
-        &Action::Add(ref add) => Some(add),
-        _ => None,
-    };
-    actions.iter().filter_map(add).collect()
+    actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::Add(add) => Some(add),
+            _ => None,
+        })
+        .collect()
 }
 
 /// Two rows as the geo cleaner makes them.
@@ -57,7 +59,7 @@ fn geo() -> ArrayRef {
 
 #[tokio::test]
 async fn a_cleaned_table_has_the_types_of_the_pipeline() {
-    let lake = Lake::new();
+    let lake = Lake::empty();
     let sink = sink(&lake.url("geo"), &[]);
     open(&*sink, &[partition(0)]).await;
     let written = sink.write(typed(&partition(0), 0, geo())).await.unwrap();
@@ -92,7 +94,7 @@ async fn a_cleaned_table_has_the_types_of_the_pipeline() {
 
 #[tokio::test]
 async fn documents_make_a_table_of_their_fields() {
-    let lake = Lake::new();
+    let lake = Lake::empty();
     let sink = sink(&lake.url("t"), &[]);
     open(&*sink, &[partition(0)]).await;
     let values = [
@@ -109,7 +111,7 @@ async fn documents_make_a_table_of_their_fields() {
 
 #[tokio::test]
 async fn a_version_notes_the_ranges_that_it_holds_and_what_became_of_their_records() {
-    let lake = Lake::new();
+    let lake = Lake::empty();
     let sink = sink(&lake.url("t"), &[]);
     let assigned = Assignment { partition: partition(3), topic_id: "kZ1".into() };
     sink.open(&[assigned]).await.unwrap();
@@ -131,7 +133,7 @@ async fn a_version_notes_the_ranges_that_it_holds_and_what_became_of_their_recor
 
 #[tokio::test]
 async fn partitions_that_share_a_table_are_one_commit_and_tables_one_each() {
-    let lake = Lake::new();
+    let lake = Lake::empty();
     let sink = sink(&lake.url("{topic}"), &[("topic.mapping.left", "both"), ("topic.mapping.right", "both")]);
     let parts: Vec<_> = ["left", "right", "other"].map(|topic| TopicPartition::new(topic, 0)).into();
     open(&*sink, &parts).await;
@@ -147,7 +149,7 @@ async fn partitions_that_share_a_table_are_one_commit_and_tables_one_each() {
 
 #[tokio::test]
 async fn a_range_that_ends_before_rows_that_came_meanwhile_takes_none_of_them() {
-    let lake = Lake::new();
+    let lake = Lake::empty();
     let sink = sink(&lake.url("t"), &[]);
     open(&*sink, &[partition(0)]).await;
     write(&*sink, &partition(0), 0, &[r#"{"n":0}"#, r#"{"n":1}"#]).await;
@@ -162,7 +164,7 @@ async fn a_range_that_ends_before_rows_that_came_meanwhile_takes_none_of_them() 
 
 #[tokio::test]
 async fn partition_columns_are_in_the_log_and_in_no_file() {
-    let lake = Lake::new();
+    let lake = Lake::empty();
     let keys = [("delta.schema", "n long, country string"), ("delta.partition.columns", "country")];
     let sink = sink(&lake.url("t"), &keys);
     open(&*sink, &[partition(0)]).await;
@@ -187,7 +189,7 @@ async fn partition_columns_are_in_the_log_and_in_no_file() {
 
 #[tokio::test]
 async fn tombstones_are_refused_with_the_remedy_or_skipped() {
-    let lake = Lake::new();
+    let lake = Lake::empty();
     for (name, keys, filtered) in [("a", vec![], 0), ("b", vec![("behavior.on.null.values", "ignore")], 1)] {
         let sink = sink(&lake.url(name), &keys);
         open(&*sink, &[partition(0)]).await;
@@ -206,7 +208,7 @@ async fn tombstones_are_refused_with_the_remedy_or_skipped() {
 
 #[tokio::test]
 async fn a_large_file_leaves_memory_in_parts_and_files_end_at_their_target_size() {
-    let lake = Lake::new();
+    let lake = Lake::empty();
     let sink =
         sink(&lake.url("t"), &[("parquet.codec", "none"), ("delta.optimize.target.file.bytes", "20971520")]);
     open(&*sink, &[partition(0)]).await;
@@ -258,7 +260,7 @@ async fn a_large_file_leaves_memory_in_parts_and_files_end_at_their_target_size(
 
 #[tokio::test]
 async fn rows_that_were_flushed_and_not_committed_are_no_part_of_the_table_and_are_removed() {
-    let lake = Lake::new();
+    let lake = Lake::empty();
     let url = lake.url("t");
     let sink = sink(&url, &[("flush.size", "2"), ("delta.schema", "n long")]);
     open(&*sink, &[partition(0)]).await;
@@ -276,7 +278,7 @@ async fn rows_that_were_flushed_and_not_committed_are_no_part_of_the_table_and_a
 
 #[tokio::test]
 async fn the_clock_and_the_number_of_records_end_ranges() {
-    let lake = Lake::new();
+    let lake = Lake::empty();
     let sink = sink(&lake.url("t"), &[("flush.size", "3"), ("rotate.interval.ms", "5000")]);
     assert_eq!(sink.schedule().unwrap().every_ms, 5000);
     open(&*sink, &[partition(0)]).await;

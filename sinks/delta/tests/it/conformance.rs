@@ -23,7 +23,7 @@ async fn positions(url: &str) -> Vec<(TopicPartition, Offset)> {
 }
 
 async fn conforms(keys: &[(&str, &str)]) {
-    let lake = Lake::new();
+    let lake = Lake::empty();
     let url = lake.url("t");
     let mut config = testing::config(&[("delta.table.path", &url)]);
     config.extend(testing::config(keys));

@@ -20,7 +20,7 @@ fn column(name: &str, values: ArrayRef) -> ArrayRef {
 
 #[tokio::test]
 async fn a_new_field_is_a_nullable_column_from_the_same_commit_on() {
-    let lake = Lake::new();
+    let lake = Lake::empty();
     let sink = sink(&lake.url("t"), &[]);
     open(&*sink, &[partition(0)]).await;
     write(&*sink, &partition(0), 0, &[r#"{"n":0}"#]).await;
@@ -41,7 +41,7 @@ async fn a_new_field_is_a_nullable_column_from_the_same_commit_on() {
 
 #[tokio::test]
 async fn a_conflict_rejects_the_record_with_column_and_types_and_the_others_go_on() {
-    let lake = Lake::new();
+    let lake = Lake::empty();
     let sink = sink(&lake.url("t"), &[("delta.schema", "n integer, at timestamp, tags array<long>")]);
     open(&*sink, &[partition(0)]).await;
     let values = [
@@ -85,7 +85,7 @@ async fn a_conflict_rejects_the_record_with_column_and_types_and_the_others_go_o
 
 #[tokio::test]
 async fn with_reject_a_new_field_is_refused_and_the_table_stays_as_it_is() {
-    let lake = Lake::new();
+    let lake = Lake::empty();
     let sink = sink(&lake.url("t"), &[("delta.schema", "n long not null"), ("schema.evolution", "reject")]);
     open(&*sink, &[partition(0)]).await;
     let written =
@@ -116,7 +116,7 @@ async fn with_reject_a_new_field_is_refused_and_the_table_stays_as_it_is() {
 
 #[tokio::test]
 async fn small_integers_widen_and_others_are_taken_as_far_as_they_fit() {
-    let lake = Lake::new();
+    let lake = Lake::empty();
     let sink = sink(&lake.url("t"), &[]);
     open(&*sink, &[partition(0)]).await;
     let mut at = 0;
@@ -147,7 +147,7 @@ async fn small_integers_widen_and_others_are_taken_as_far_as_they_fit() {
 
 #[tokio::test]
 async fn two_batches_with_other_columns_in_one_range_are_one_commit() {
-    let lake = Lake::new();
+    let lake = Lake::empty();
     let sink = sink(&lake.url("t"), &[]);
     open(&*sink, &[partition(0)]).await;
     write(&*sink, &partition(0), 0, &[r#"{"n":0}"#]).await;
@@ -163,7 +163,7 @@ async fn two_batches_with_other_columns_in_one_range_are_one_commit() {
 
 #[tokio::test]
 async fn declared_columns_are_added_to_a_table_that_exists() {
-    let lake = Lake::new();
+    let lake = Lake::empty();
     let first = sink(&lake.url("t"), &[("delta.schema", "n long")]);
     open(&*first, &[partition(0)]).await;
     let second = sink(&lake.url("t"), &[("delta.schema", "n long, s string")]);

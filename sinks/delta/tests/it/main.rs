@@ -134,7 +134,7 @@ pub async fn noted(table: &Table, version: u64) -> Value {
 pub struct Lake(tempfile::TempDir);
 
 impl Lake {
-    pub fn new() -> Self {
+    pub fn empty() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 

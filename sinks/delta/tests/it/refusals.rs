@@ -99,7 +99,7 @@ async fn refusal(lake: &Lake, table: &str, keys: &[(&str, &str)]) -> ConnectErro
 
 #[tokio::test]
 async fn a_table_with_features_that_are_missing_here_is_refused_by_their_names() {
-    let lake = Lake::new();
+    let lake = Lake::empty();
     let old = json!({"minReaderVersion": 1, "minWriterVersion": 2});
     let newest = |writer: &[&str], reader: &[&str]| {
         json!({"minReaderVersion": 3, "minWriterVersion": 7,
@@ -144,7 +144,7 @@ async fn a_table_with_features_that_are_missing_here_is_refused_by_their_names()
 
 #[tokio::test]
 async fn a_table_that_only_names_features_is_taken() {
-    let lake = Lake::new();
+    let lake = Lake::empty();
     let features = [
         "appendOnly",
         "invariants",
@@ -165,7 +165,7 @@ async fn a_table_that_only_names_features_is_taken() {
 
 #[tokio::test]
 async fn a_foreign_table_with_other_columns_is_refused_with_both_types() {
-    let lake = Lake::new();
+    let lake = Lake::empty();
     foreign(&lake.path("t"), &json!({"minReaderVersion": 1, "minWriterVersion": 2}), &json!({}), &json!({}));
     let error = refusal(&lake, "t", &[("delta.schema", "n long, s double")]).await;
     assert!(
@@ -180,7 +180,7 @@ async fn a_foreign_table_with_other_columns_is_refused_with_both_types() {
 
 #[tokio::test]
 async fn an_append_only_table_takes_no_upserts() {
-    let lake = Lake::new();
+    let lake = Lake::empty();
     let append_only = json!({"delta.appendOnly": "true"});
     foreign(
         &lake.path("t"),
@@ -207,7 +207,7 @@ async fn an_append_only_table_takes_no_upserts() {
 
 #[tokio::test]
 async fn a_damaged_log_is_said_to_be_damaged() {
-    let lake = Lake::new();
+    let lake = Lake::empty();
     fs::create_dir_all(lake.path("t").join("_delta_log")).unwrap();
     fs::write(lake.path("t").join("_delta_log/00000000000000000000.json"), "{\"protocol\":").unwrap();
     let error = refusal(&lake, "t", &[]).await;
@@ -216,7 +216,7 @@ async fn a_damaged_log_is_said_to_be_damaged() {
 
 #[tokio::test]
 async fn a_place_that_cannot_be_written_fails_the_start_when_the_columns_are_declared() {
-    let lake = Lake::new();
+    let lake = Lake::empty();
     fs::write(lake.path("file"), "in the way").unwrap();
     let sink = sink(&lake.url("file/t"), &[("delta.schema", "n long")]);
     let error = sink.open(&[partition(0).into()]).await.unwrap_err();
@@ -225,7 +225,7 @@ async fn a_place_that_cannot_be_written_fails_the_start_when_the_columns_are_dec
 
 #[tokio::test]
 async fn a_new_table_without_its_partition_column_is_not_made() {
-    let lake = Lake::new();
+    let lake = Lake::empty();
     let sink = sink(&lake.url("t"), &[("delta.partition.columns", "country")]);
     open(&*sink, &[partition(0)]).await;
     let values = [r#"{"n":1}"#];
@@ -237,7 +237,7 @@ async fn a_new_table_without_its_partition_column_is_not_made() {
 
 #[tokio::test]
 async fn records_without_any_column_make_no_table() {
-    let lake = Lake::new();
+    let lake = Lake::empty();
     let sink = sink(&lake.url("t"), &[]);
     open(&*sink, &[partition(0)]).await;
     let written = write(&*sink, &partition(0), 0, &["{}", r#"{"x":null}"#]).await;

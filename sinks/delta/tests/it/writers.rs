@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use connector_aws::store::Location;
 use connector_core::{FlushRange, Sink, TopicPartition, async_trait};
@@ -32,7 +33,7 @@ pub async fn commits(sink: Arc<dyn Sink>, tp: TopicPartition, numbers: Range<i64
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_connectors_that_race_lose_nothing_and_double_nothing() {
-    let lake = Lake::new();
+    let lake = Lake::empty();
     let url = lake.url("t");
     let racers = [("a", 0..20), ("b", 100..120)]
         .map(|(name, numbers)| tokio::spawn(commits(named(name, &url, &[]), partition(0), numbers)));
@@ -48,7 +49,7 @@ async fn two_connectors_that_race_lose_nothing_and_double_nothing() {
 
 #[tokio::test]
 async fn a_second_task_of_the_same_partition_is_fenced_and_says_why() {
-    let lake = Lake::new();
+    let lake = Lake::empty();
     let url = lake.url("t");
     let (zombie, owner) =
         (sink(&url, &[("delta.schema", "n long")]), sink(&url, &[("delta.schema", "n long")]));
@@ -70,7 +71,7 @@ async fn a_second_task_of_the_same_partition_is_fenced_and_says_why() {
 
 #[tokio::test]
 async fn a_zombie_whose_table_was_read_anew_in_between_is_fenced_all_the_same() {
-    let lake = Lake::new();
+    let lake = Lake::empty();
     let url = lake.url("t");
     let (zombie, owner) =
         (sink(&url, &[("delta.schema", "n long")]), sink(&url, &[("delta.schema", "n long")]));
@@ -116,7 +117,7 @@ async fn rewrite(table: &Table) {
 
 #[tokio::test]
 async fn an_append_stands_behind_a_foreign_optimize_delete_and_new_column() {
-    let lake = Lake::new();
+    let lake = Lake::empty();
     let url = lake.url("t");
     let sink = sink(&url, &[]);
     open(&*sink, &[partition(0)]).await;
@@ -156,7 +157,7 @@ async fn an_append_stands_behind_a_foreign_optimize_delete_and_new_column() {
 
 #[tokio::test]
 async fn a_column_that_another_writer_gave_another_type_meanwhile_stops_the_commit() {
-    let lake = Lake::new();
+    let lake = Lake::empty();
     let url = lake.url("t");
     let sink = sink(&url, &[("delta.schema", "n long")]);
     open(&*sink, &[partition(0)]).await;
@@ -183,7 +184,7 @@ async fn a_column_that_another_writer_gave_another_type_meanwhile_stops_the_comm
 
 #[tokio::test]
 async fn a_commit_that_read_the_table_gives_way_to_rows_that_came_first() {
-    let lake = Lake::new();
+    let lake = Lake::empty();
     let url = lake.url("t");
     commits(sink(&url, &[]), partition(0), 0..2).await;
     let (ours, theirs) = (table(&url).await.unwrap(), table(&url).await.unwrap());
@@ -205,7 +206,7 @@ async fn a_commit_that_read_the_table_gives_way_to_rows_that_came_first() {
 
 #[tokio::test]
 async fn a_task_goes_on_where_the_table_is_or_where_the_group_is() {
-    let lake = Lake::new();
+    let lake = Lake::empty();
     let url = lake.url("t");
     commits(sink(&url, &[]), partition(0), 0..3).await;
     assert_eq!(open(&*sink(&url, &[]), &[partition(0)]).await[&partition(0)], 3);
@@ -216,24 +217,27 @@ async fn a_task_goes_on_where_the_table_is_or_where_the_group_is() {
     assert_eq!(integers(&table(&url).await.unwrap(), "n").await, [0, 1, 1, 2], "written again on purpose");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn checkpoints_are_made_and_the_offsets_survive_the_entries_before_them() {
-    let lake = Lake::new();
-    let url = lake.url("t");
-    let keys = [("delta.schema", "n long"), ("delta.checkpointInterval", "5")];
-    commits(sink(&url, &keys), partition(0), 0..12).await;
-    let log = lake.path("t").join("_delta_log");
-    let exists = |name: &str| log.join(name).exists();
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
-    while !exists("_last_checkpoint") {
-        assert!(std::time::Instant::now() < deadline, "no checkpoint");
-        tokio::task::yield_now().await;
+/// Waits for a checkpoint, which is made in the background; what is before it may be cleaned up.
+async fn forget_entries_before_the_checkpoint(log: &std::path::Path) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !log.join("_last_checkpoint").exists() {
+        assert!(Instant::now() < deadline, "no checkpoint");
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let hint = std::fs::read_to_string(log.join("_last_checkpoint")).unwrap();
-    let version: u64 = serde_json::from_str::<serde_json::Value>(&hint).unwrap()["version"].as_u64().unwrap();
+    let version = serde_json::from_str::<serde_json::Value>(&hint).unwrap()["version"].as_u64().unwrap();
     for gone in 0..version {
         std::fs::remove_file(log.join(format!("{gone:020}.json"))).unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn checkpoints_are_made_and_the_offsets_survive_the_entries_before_them() {
+    let lake = Lake::empty();
+    let url = lake.url("t");
+    let keys = [("delta.schema", "n long"), ("delta.checkpointInterval", "5")];
+    commits(sink(&url, &keys), partition(0), 0..12).await;
+    forget_entries_before_the_checkpoint(&lake.path("t").join("_delta_log")).await;
     assert_eq!(open(&*sink(&url, &keys), &[partition(0)]).await[&partition(0)], 12);
     assert_eq!(integers(&table(&url).await.unwrap(), "n").await, (0..12).collect::<Vec<_>>());
 }
@@ -291,7 +295,7 @@ impl ObjectStore for LosesAnswers {
 
 #[tokio::test]
 async fn a_commit_whose_answer_was_lost_is_recognised_when_it_is_tried_again() {
-    let lake = Lake::new();
+    let lake = Lake::empty();
     let url = lake.url("t");
     commits(sink(&url, &[]), partition(0), 0..1).await;
     let place = location(&url).await;
@@ -324,7 +328,7 @@ async fn a_commit_whose_answer_was_lost_is_recognised_when_it_is_tried_again() {
 
 #[tokio::test]
 async fn a_partition_that_was_idle_goes_on_though_the_log_since_then_is_gone() {
-    let lake = Lake::new();
+    let lake = Lake::empty();
     let url = lake.url("t");
     let idle = sink(&url, &[("delta.schema", "n long")]);
     open(&*idle, &[partition(0), partition(1)]).await;
@@ -332,17 +336,7 @@ async fn a_partition_that_was_idle_goes_on_though_the_log_since_then_is_gone() {
         write(&*idle, &partition(1), offset, &[r#"{"n":1}"#]).await;
         publish(&*idle, &[(&partition(1), offset..offset + 1)]).await;
     }
-    // In the background one is made every tenth commit; its entries may then be cleaned up.
-    idle.close(&[partition(1)]).await.unwrap();
-    let log = lake.path("t").join("_delta_log");
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
-    while !log.join("00000000000000000039.checkpoint.parquet").exists() {
-        assert!(std::time::Instant::now() < deadline, "no checkpoint");
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
-    for gone in 0..39 {
-        std::fs::remove_file(log.join(format!("{gone:020}.json"))).unwrap();
-    }
+    forget_entries_before_the_checkpoint(&lake.path("t").join("_delta_log")).await;
     write(&*idle, &partition(0), 0, &[r#"{"n":0}"#]).await;
     publish(&*idle, &[(&partition(0), 0..1)]).await;
     assert_eq!(integers(&table(&url).await.unwrap(), "n").await.len(), 41);
