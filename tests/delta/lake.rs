@@ -62,8 +62,12 @@ impl Task {
         self.write_keyed(&rows).await
     }
 
-    /// Pairs of record key (JSON) and row; a row that is missing is a tombstone.
+    /// Pairs of record key (JSON) and row; a row that is missing is a tombstone. What the sink refuses.
     pub async fn write_keyed(&mut self, records: &[(Option<Value>, Option<Value>)]) -> Vec<Rejection> {
+        self.try_write(records).await.unwrap()
+    }
+
+    pub async fn try_write(&mut self, records: &[(Option<Value>, Option<Value>)]) -> Result<Vec<Rejection>> {
         let text = |value: &Option<Value>| value.as_ref().map(Value::to_string);
         let keys: Vec<_> = records.iter().map(|(key, _)| text(key)).collect();
         let values: StringArray = records.iter().map(|(_, row)| text(row)).collect();
@@ -76,7 +80,7 @@ impl Task {
             .build()
             .unwrap();
         self.next += count;
-        self.sink.write(Batch::new(self.partition.clone(), records)).await.unwrap().rejected
+        Ok(self.sink.write(Batch::new(self.partition.clone(), records)).await?.rejected)
     }
 
     /// Stages what was written since the last time.

@@ -69,6 +69,32 @@ async fn a_record_without_its_key_is_rejected_and_the_others_are_written() {
 }
 
 #[tokio::test]
+async fn a_new_column_comes_with_the_row_that_has_it() {
+    let lake = Lake::new();
+    let mut task = lake.open("up", "t", &UPSERT).await;
+    task.write(&[row(1, "a", 1), row(2, "a", 1)]).await;
+    task.publish().await;
+    task.write(&[json!({"id": 2, "name": "b", "v": 2, "extra": [1.5]})]).await;
+    task.publish().await;
+    let expected = vec![
+        json!({"id": 1, "name": "a", "v": 1, "extra": null}),
+        json!({"id": 2, "name": "b", "v": 2, "extra": [1.5]}),
+    ];
+    assert_eq!(read(&lake.path("t")).rows(), sorted(expected));
+}
+
+#[tokio::test]
+async fn a_table_without_its_key_column_is_refused_before_it_is_made() {
+    let lake = Lake::new();
+    let keys = [("delta.mode", "upsert"), ("delta.key.columns", "id")];
+    let mut task = lake.open("up", "t", &keys).await;
+    let error = task.try_write(&[(None, Some(json!({"idd": 1, "v": 1})))]).await.unwrap_err();
+    assert_eq!(error.code, "delta.key_column", "{error}");
+    assert!(error.message.contains("`id`") && error.hint.contains("idd"), "{error}");
+    assert!(!lake.path("t").join("_delta_log").exists());
+}
+
+#[tokio::test]
 async fn files_without_a_touched_key_stay_as_they_are() {
     let lake = Lake::new();
     let mut task = lake.open("up", "t", &UPSERT).await;

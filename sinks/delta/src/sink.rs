@@ -121,7 +121,19 @@ impl DeltaSink {
             self.assigned().insert(partition, assigned);
         }
         self.settings.writers.store(self.assigned().len(), Ordering::Relaxed);
+        self.appoint();
         Ok(resume)
+    }
+
+    /// Of the tasks that write a table, the one with partition 0 of a topic looks after it.
+    fn appoint(&self) {
+        let assigned = self.assigned();
+        let targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
+        for target in targets.values() {
+            let leads =
+                |one: &Assigned| one.assignment.partition.partition == 0 && Arc::ptr_eq(&one.target, target);
+            target.leads.store(assigned.values().any(leads), Ordering::Relaxed);
+        }
     }
 }
 
@@ -228,6 +240,7 @@ impl Sink for DeltaSink {
             self.settings.writers.store(assigned.len(), Ordering::Relaxed);
             dropped
         };
+        self.appoint();
         for Assigned { target, writer, .. } in dropped {
             // A commit that still runs keeps its files.
             let Some(writer) = Arc::into_inner(writer) else { continue };

@@ -1,6 +1,6 @@
 //! A table that a task writes: opened or made when it is first needed, with columns that grow as records ask for them.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::datatypes::SchemaRef;
@@ -36,6 +36,8 @@ pub struct Target {
     address: String,
     location: OnceCell<Location>,
     open: AsyncMutex<Option<Arc<Open>>>,
+    /// This task looks after the table for all that write it.
+    pub leads: Arc<AtomicBool>,
 }
 
 /// A table that exists.
@@ -60,7 +62,8 @@ struct Columns {
 
 impl Target {
     pub fn new(settings: Arc<Settings>, address: String) -> Self {
-        Self { settings, address, location: OnceCell::new(), open: AsyncMutex::default() }
+        let (location, open, leads) = (OnceCell::new(), AsyncMutex::default(), Arc::default());
+        Self { settings, address, location, open, leads }
     }
 
     async fn location(&self) -> Result<&Location> {
@@ -126,8 +129,10 @@ impl Target {
     }
 
     async fn create(&self, columns: &StructType) -> Result<Table> {
-        let Settings { config, .. } = &*self.settings;
+        let Settings { config, layout, .. } = &*self.settings;
         let location = self.location().await?;
+        // Refused before there is a table without them.
+        Keyed::new(config, layout.clone(), &columns.try_into_arrow()?)?;
         for name in &config.partition_columns {
             let fit = match columns.field(name) {
                 Some(column) => column.data_type().try_into_arrow().is_ok_and(|t| can_partition_by(&t)),
@@ -146,7 +151,7 @@ impl Target {
     }
 
     fn opened(&self, table: Table) -> Result<Arc<Open>> {
-        let Settings { config, task, layout, declared, .. } = &*self.settings;
+        let Settings { config, layout, declared, .. } = &*self.settings;
         let head = table.head();
         if !config.partition_columns.is_empty() && config.partition_columns != head.partition_columns() {
             let message = format!(
@@ -162,11 +167,8 @@ impl Target {
         }
         let keyed = Keyed::new(config, layout.clone(), &head.schema)?;
         let table = Arc::new(table);
-        // One task looks after the table for all.
-        let maintenance = (task.task == 0)
-            .then(|| MaintenanceSettings::of(config, layout.clone()))
-            .flatten()
-            .map(|settings| Maintenance::start(Arc::clone(&table), settings));
+        let maintenance = MaintenanceSettings::of(config, layout.clone())
+            .map(|settings| Maintenance::start(Arc::clone(&table), settings, Arc::clone(&self.leads)));
         let open = Open {
             table,
             keyed,

@@ -130,14 +130,31 @@ impl Keyed {
             Mode::Append => Effect::Distinct(Distinct::new(self, schema, rows)?),
         };
         // Now, so that the commit itself finds it done, unless others come in between.
-        self.plan(table, &head, &mut effect).await?;
+        match self.plan(table, &head, &mut effect).await {
+            Err(_) if table.refresh().await?.version > head.version => {
+                self.plan(table, &table.head(), &mut effect).await?;
+            }
+            planned => drop(planned?),
+        }
         Ok(Pending(Mutex::new(effect)))
     }
 
     /// Commits `pending` with what `change` says about offsets and schema; its files are put into it, for the version that
     /// it is based on. The same change again finds that it is done.
-    pub async fn commit(&self, table: &Table, pending: &Pending, change: &mut Change) -> Result<Version, Refused> {
-        let actions = self.plan(table, &change.base, &mut *pending.0.lock().await).await?;
+    pub async fn commit(
+        &self,
+        table: &Table,
+        pending: &Pending,
+        change: &mut Change,
+    ) -> Result<Version, Refused> {
+        let planned = self.plan(table, &change.base, &mut *pending.0.lock().await).await;
+        let actions = match planned {
+            // A file that others have replaced may be gone from the store too.
+            Err(error) if table.refresh().await?.version > change.base.version => {
+                return Err(Refused::Conflict(error.to_string()));
+            }
+            planned => planned?,
+        };
         change.reads = Reads::Table;
         if self.mode == Mode::Upsert {
             change.operation = merge(&self.keys.names());

@@ -14,6 +14,7 @@ use super::*;
 use crate::ddl;
 use crate::files::Layout;
 use crate::maintenance::compact::compact;
+use crate::maintenance::vacuum::vacuum;
 
 fn config(keys: &[(&str, &str)]) -> Config {
     let mut map = connector_core::testing::config(&[("delta.table.path", "memory://x/t")]);
@@ -157,6 +158,29 @@ async fn an_upsert_finds_its_rows_in_the_file_that_compaction_made_of_theirs() {
     assert_eq!(compact(&other, &layout()).await.unwrap(), 3);
     commit(&keyed, &table, &pending, change(&table, 5)).await.unwrap();
     assert_eq!(found(&table).await, owned(&[(1, "a", 0), (2, "b", 1)]));
+}
+
+#[tokio::test]
+async fn files_that_others_have_replaced_and_deleted_are_not_missed() {
+    let table = table(&[]).await;
+    let keyed = upsert(&table);
+    for id in 1..=3 {
+        elsewhere(&table, &[(id, "a", 0)]).await;
+    }
+    table.refresh().await.unwrap();
+    let clean_up = || async {
+        let other = Table::load(table.location()).await.unwrap().unwrap();
+        compact(&other, &layout()).await.unwrap();
+        vacuum(&other, std::time::Duration::ZERO, true).await.unwrap();
+    };
+    clean_up().await;
+    let pending = stage(&keyed, &table, vec![put(&[(2, "b", 1)])]).await;
+    commit(&keyed, &table, &pending, change(&table, 4)).await.unwrap();
+    let (pending, change) = (stage(&keyed, &table, vec![put(&[(3, "b", 1)])]).await, change(&table, 5));
+    elsewhere(&table, &[(4, "a", 0)]).await;
+    clean_up().await;
+    commit(&keyed, &table, &pending, change).await.unwrap();
+    assert_eq!(found(&table).await, owned(&[(1, "a", 0), (2, "b", 1), (3, "b", 1), (4, "a", 0)]));
 }
 
 #[tokio::test]

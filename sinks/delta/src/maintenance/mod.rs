@@ -4,10 +4,10 @@ mod bins;
 pub(crate) mod compact;
 #[cfg(test)]
 mod tests;
-mod vacuum;
+pub(crate) mod vacuum;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use connector_core::{Metric, Result};
@@ -37,7 +37,7 @@ impl Settings {
     }
 }
 
-/// Looks after one table until it is dropped. One task of a connector does it for all.
+/// Looks after one table until it is dropped.
 #[derive(Debug)]
 pub struct Maintenance {
     work: JoinHandle<()>,
@@ -53,10 +53,10 @@ struct Done {
 }
 
 impl Maintenance {
-    /// Needs a tokio runtime.
-    pub fn start(table: Arc<Table>, settings: Settings) -> Self {
+    /// Does something only while this task `leads`: one does it for all that write the table. Needs a tokio runtime.
+    pub fn start(table: Arc<Table>, settings: Settings, leads: Arc<AtomicBool>) -> Self {
         let done = Arc::new(Done::default());
-        Self { work: tokio::spawn(run(table, settings, Arc::clone(&done))), done }
+        Self { work: tokio::spawn(run(table, settings, leads, Arc::clone(&done))), done }
     }
 
     pub fn metrics(&self) -> Vec<Metric> {
@@ -90,12 +90,15 @@ impl Drop for Maintenance {
     }
 }
 
-async fn run(table: Arc<Table>, settings: Settings, done: Arc<Done>) {
+async fn run(table: Arc<Table>, settings: Settings, leads: Arc<AtomicBool>, done: Arc<Done>) {
     let mut ticks =
         interval_at(Instant::now() + settings.interval, settings.interval.max(Duration::from_millis(1)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        if !leads.load(Ordering::Relaxed) {
+            continue;
+        }
         done.count(&table, "compaction", &done.compacted, compact::compact(&table, &settings.layout).await);
         let vacuumed = vacuum::vacuum(&table, settings.retention, settings.retention_unsafe).await;
         done.count(&table, "vacuum", &done.vacuumed, vacuumed);
