@@ -118,7 +118,6 @@ def main(path, version=None):
             "types": {field["name"]: field["type"] for field in schema["fields"]},
             "nullable": {field["name"]: field["nullable"] for field in schema["fields"]},
             "partition_columns": table.metadata().partition_columns,
-            "configuration": table.metadata().configuration,
             "files": [plain(file) for file in files],
             "operations": [entry.get("operation") for entry in table.history()],
             "rows": rows(table, path, version),

@@ -15,7 +15,6 @@ pub struct Seen {
     pub types: Map<String, Value>,
     pub nullable: Map<String, Value>,
     pub partition_columns: Vec<String>,
-    pub configuration: Map<String, Value>,
     /// The log's live files: `path`, `size_bytes`, `num_records`, `min.…`, `max.…`, `null_count.…`, `partition.…`.
     pub files: Vec<Map<String, Value>>,
     /// Newest first.
