@@ -55,7 +55,8 @@ impl Distinct {
         head: &Head,
         files: &Files,
     ) -> Result<Actions> {
-        let new: Vec<&Add> = files.values().filter(|file| !self.seen.contains(&file.path)).collect();
+        let unseen = |file: &&Add| file.deletion_vector.is_some() || !self.seen.contains(&file.path);
+        let new: Vec<&Add> = files.values().filter(unseen).collect();
         let holders = keyed.holders(table, head, &new, &self.wanted, &self.bounds).await?;
         let known = self.present.len();
         self.present.extend(holders.into_iter().flat_map(|(_, keys)| keys));

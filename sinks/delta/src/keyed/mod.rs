@@ -197,16 +197,17 @@ impl Keyed {
         Ok(holders)
     }
 
+    /// Refuses a file with deleted rows beside it, whatever is remembered of it: they may be newer, and would come back.
     async fn keys_of(&self, table: &Table, head: &Head, file: &Add) -> Result<Arc<[Key]>> {
-        if let Some(keys) = self.index.get(&file.path) {
-            return Ok(keys);
-        }
         if file.deletion_vector.is_some() {
             let message = format!("{}: `{}` has deleted rows marked beside it", table.place(), file.path);
             return Err(ConnectError::user("delta.deletion_vector", message).hint(
                 "rewrite such files once with `REORG TABLE … APPLY (PURGE)` and set the table's \
                  `delta.enableDeletionVectors` to false",
             ));
+        }
+        if let Some(keys) = self.index.get(&file.path) {
+            return Ok(keys);
         }
         let names = self.keys.names();
         let mut rows = read::rows(table, head, file, Some(&names)).await?;

@@ -256,13 +256,21 @@ async fn a_file_with_rows_marked_as_deleted_is_refused_and_the_remedy_named() {
     let table = table(&[]).await;
     let keyed = upsert(&table);
     publish(&keyed, &table, vec![put(&[(1, "a", 0), (2, "a", 0)])], 1).await;
+    let staged = stage(&keyed, &table, vec![put(&[(2, "b", 0)])]).await;
     mark_deleted(&table).await;
-    let schema = Arc::clone(&table.head().schema);
-    let error = upsert(&table).stage(&table, &schema, vec![put(&[(1, "b", 0)])]).await.unwrap_err();
+    // Neither what was staged nor what is remembered of the file brings the deleted row back.
+    let Err(Refused::Failed(error)) = commit(&keyed, &table, &staged, change(&table, 2)).await else {
+        panic!()
+    };
     assert_eq!(error.code, "delta.deletion_vector");
     assert!(error.hint.contains("REORG TABLE"), "{error}");
-    // Keys that its statistics exclude have nothing to do with it.
-    upsert(&table).stage(&table, &schema, vec![put(&[(7, "b", 0)])]).await.unwrap();
+    for keyed in [keyed, upsert(&table)] {
+        let schema = Arc::clone(&table.head().schema);
+        let error = keyed.stage(&table, &schema, vec![put(&[(1, "b", 0)])]).await.unwrap_err();
+        assert_eq!(error.code, "delta.deletion_vector");
+        // Keys that its statistics exclude have nothing to do with it.
+        keyed.stage(&table, &schema, vec![put(&[(7, "b", 0)])]).await.unwrap();
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -59,7 +59,8 @@ impl Upsert {
         head: &Head,
         files: &Files,
     ) -> Result<Actions> {
-        let new: Vec<&Add> = files.values().filter(|file| !self.seen.contains_key(&file.path)).collect();
+        let unseen = |file: &&Add| file.deletion_vector.is_some() || !self.seen.contains_key(&file.path);
+        let new: Vec<&Add> = files.values().filter(unseen).collect();
         let holders = keyed.holders(table, head, &new, &self.keys, &self.bounds).await?;
         for (file, keys) in holders {
             let gone: KeySet = keys.into_iter().collect();

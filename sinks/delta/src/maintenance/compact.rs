@@ -85,7 +85,10 @@ pub(super) async fn commit(
 
 /// Without those of which a source is gone.
 async fn still_there(table: &Table, head: &Head, rewritten: Vec<Rewritten>) -> Result<Vec<Rewritten>> {
-    let live: HashSet<String> = table.files(head).await?.into_iter().map(|file| file.path).collect();
+    let mut live = table.files(head).await?;
+    // Somebody may have marked rows of a source as deleted: what was made of it has them still.
+    live.retain(|file| file.deletion_vector.is_none());
+    let live: HashSet<String> = live.into_iter().map(|file| file.path).collect();
     let (there, gone): (Vec<_>, Vec<_>) =
         rewritten.into_iter().partition(|one| one.sources.iter().all(|file| live.contains(&file.path)));
     for file in gone.iter().flat_map(|one| &one.files) {

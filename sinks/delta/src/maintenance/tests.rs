@@ -85,6 +85,20 @@ async fn a_file_with_rows_marked_as_deleted_stays_as_it_is() {
 }
 
 #[tokio::test]
+async fn rows_that_are_marked_as_deleted_meanwhile_do_not_come_back() {
+    let table = table(&[]).await;
+    elsewhere(&table, &[(1, "a", 0), (2, "a", 0)]).await;
+    let head = table.refresh().await.unwrap();
+    let sources = table.files(&head).await.unwrap();
+    let files = write::copy(&table, &head, &sources, &layout(), Ok).await.unwrap();
+    mark_deleted(&table).await;
+    let rewritten = vec![Rewritten { sources, files }];
+    assert_eq!(commit(&table, &head, rewritten, &layout()).await.unwrap(), 0);
+    let head = table.refresh().await.unwrap();
+    assert!(table.files(&head).await.unwrap()[0].deletion_vector.is_some());
+}
+
+#[tokio::test]
 async fn vacuum_deletes_what_was_removed_long_enough_ago() {
     let table = three_files().await;
     compact(&table, &layout()).await.unwrap();
