@@ -216,7 +216,9 @@ impl Indexed {
 
 /// Rows and deletions in the order of their records.
 fn in_order(puts: &Indexed, deletes: &Indexed, offsets: &[Offset]) -> Vec<(Rows, Vec<Offset>)> {
-    let offsets_of = |at: &[usize]| at.iter().filter_map(|&row| offsets.get(row).copied()).collect();
+    let offsets_of = |at: Option<&[usize]>| {
+        at.unwrap_or_default().iter().filter_map(|&row| offsets.get(row).copied()).collect()
+    };
     let (mut put, mut delete) = (0, 0);
     let mut runs: Vec<(Rows, Vec<Offset>)> = Vec::new();
     loop {
@@ -226,14 +228,14 @@ fn in_order(puts: &Indexed, deletes: &Indexed, offsets: &[Offset]) -> Vec<(Rows,
             (Some(first), other) if other.is_none_or(|other| first < other) => {
                 let before = |row: &usize| other.is_none_or(|other| row < other);
                 let end = put + puts.at.get(put..).map_or(0, |rest| rest.partition_point(before));
-                runs.push((Rows::Put(puts.rows.slice(put, end - put)), offsets_of(&puts.at[put..end])));
+                runs.push((Rows::Put(puts.rows.slice(put, end - put)), offsets_of(puts.at.get(put..end))));
                 put = end;
             }
             (other, Some(_)) => {
                 let before = |row: &usize| other.is_none_or(|other| row < other);
                 let end = delete + deletes.at.get(delete..).map_or(0, |rest| rest.partition_point(before));
                 let rows = deletes.rows.slice(delete, end - delete);
-                runs.push((Rows::Delete(rows), offsets_of(&deletes.at[delete..end])));
+                runs.push((Rows::Delete(rows), offsets_of(deletes.at.get(delete..end))));
                 delete = end;
             }
             (Some(_), None) => return runs,

@@ -9,7 +9,7 @@ use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use sink_delta::table::Table;
 
 use crate::writers::commits;
-use crate::{integers, named, open, partition};
+use crate::{integers, named, open, partition, publish, write};
 
 struct Service {
     url: String,
@@ -91,6 +91,27 @@ async fn two_connectors_that_race_on_s3_lose_nothing_and_double_nothing() {
         );
         assert_eq!(table.head().version, 40);
         assert_eq!(open(&*named("b", &url, &service.keys()), &[partition(0)]).await[&partition(0)], 20);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_of_several_parts_is_whole() {
+    const ROWS: i64 = 1_000;
+    for service in services() {
+        let url = format!("s3://{}/t", service.bucket("parts").await);
+        let keys: Vec<_> = service.keys().into_iter().chain([("parquet.codec", "none")]).collect();
+        let sink = named("c", &url, &keys);
+        open(&*sink, &[partition(0)]).await;
+        for offset in 0..ROWS {
+            // 20 KB that no dictionary shortens.
+            let text = format!("{offset:032}").repeat(625);
+            write(&*sink, &partition(0), offset, &[&format!(r#"{{"n":{offset},"text":"{text}"}}"#)]).await;
+        }
+        publish(&*sink, &[(&partition(0), 0..ROWS)]).await;
+        let table = service.table(&url).await;
+        let files = table.files(&table.head()).await.unwrap();
+        assert!(files.len() == 1 && files[0].size > 18_000_000, "{files:?}");
+        assert_eq!(integers(&table, "n").await, (0..ROWS).collect::<Vec<_>>(), "{}", service.url);
     }
 }
 
