@@ -23,11 +23,12 @@ use crate::task::feed::{CommitOutcome, Ends, Feed, Reader};
 
 /// Batches that wait for the task.
 const QUEUED_BATCHES: usize = 2;
-/// How long topics' ids are waited for.
+/// How long topics' ids, and the group's offsets, are waited for.
 const ASK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The task's side of a group member.
 struct Member {
+    group: String,
     consumer: Arc<BaseConsumer<GroupContext>>,
     stop: Arc<AtomicBool>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
@@ -75,7 +76,7 @@ pub fn start(options: ConsumerOptions) -> Result<Feed> {
             .spawn(move || poller.run())
             .map_err(|e| ConnectError::external("thread", "no thread for the consumer").caused_by(e))?
     };
-    let reader = Arc::new(Member { consumer, stop, thread: Mutex::new(Some(thread)) });
+    let reader = Arc::new(Member { group: options.group, consumer, stop, thread: Mutex::new(Some(thread)) });
     Ok(Feed { membership, batches, reader })
 }
 
@@ -93,7 +94,7 @@ impl Reader for Member {
     }
 
     async fn resume(&self, partitions: Vec<(TopicPartition, Option<Offset>)>) -> Result<()> {
-        let consumer = self.consumer.clone();
+        let (consumer, group) = (self.consumer.clone(), self.group.clone());
         blocking(move || {
             let (mut all, mut seek) = (TopicPartitionList::new(), TopicPartitionList::new());
             for (tp, offset) in &partitions {
@@ -104,6 +105,7 @@ impl Reader for Member {
                 }
             }
             if seek.count() > 0 {
+                report_other_offsets(&consumer, &group, &seek);
                 consumer
                     .seek_partitions(seek, Duration::from_secs(30))
                     .map_err(|e| kafka_error("seeking to the sink's own offsets failed", &e))?;
@@ -161,6 +163,26 @@ impl Reader for Member {
 impl Drop for Member {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
+    }
+}
+
+/// Says where the group's offsets are not those of the sink, which count: after a crash they are a publish behind, but
+/// somebody may also have moved them and wait for records that do not come.
+fn report_other_offsets(consumer: &BaseConsumer<GroupContext>, group: &str, sink: &TopicPartitionList) {
+    // Whatever keeps the group from answering shows elsewhere.
+    let Ok(committed) = consumer.committed_offsets(sink.clone(), ASK_TIMEOUT) else { return };
+    for at in sink.elements() {
+        let of_group = committed.find_partition(at.topic(), at.partition()).map(|of| of.offset());
+        if let (Some(NativeOffset::Offset(of_group)), NativeOffset::Offset(at_sink)) = (of_group, at.offset())
+            && of_group != at_sink
+        {
+            tracing::warn!(
+                group,
+                "{}-{}: goes on at offset {at_sink}, behind what the sink has, and not at the group's {of_group}",
+                at.topic(),
+                at.partition()
+            );
+        }
     }
 }
 
