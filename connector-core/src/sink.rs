@@ -104,7 +104,8 @@ impl CutSchedule {
 }
 
 /// Writes batches to a system outside Kafka. One instance per task; calls for one task do not overlap, except that
-/// `write` for later offsets may run while `flush` or `commit` of an earlier range does.
+/// `write` for later offsets may run while `flush` or `commit` of an earlier range does; a range whose end is no cut of
+/// the sink's own is flushed before anything later is written.
 ///
 /// Acknowledgement is cumulative: offsets are committed only after `flush` and `commit` of their range succeeded.
 #[async_trait]

@@ -25,6 +25,8 @@ use crate::convert;
 
 const SHARDS: [&str; 3] = ["a", "b", "c"];
 const ROWS: i64 = 97;
+/// Rows after which a range may end.
+const EVERY: i64 = 15;
 
 /// Lets a number of steps pass, then breaks: with the step not done, or done and not answered.
 #[derive(Default)]
@@ -156,14 +158,20 @@ impl Sink for Rows {
         let (values, offsets) = (envelope.value().as_string::<i32>(), envelope.offsets().unwrap());
         let mut open = self.open.lock().unwrap();
         open.extend((0..values.len()).map(|row| (offsets.value(row), values.value(row).to_owned())));
-        let cut = (open.len() >= 15).then(|| open.last().map(|(offset, _)| offset + 1)).flatten();
+        // Within the batch, as one that fills files has it.
+        let last = offsets.values().last().map(|last| (last + 1) / EVERY * EVERY);
+        let cut = last.filter(|&cut| cut > offsets.value(0));
         Ok(Written { cut, ..Written::default() })
     }
 
     async fn flush(&self, ranges: &[FlushRange]) -> Result<Committable> {
         step(&self.fuse, || ())?;
         let end = ranges[0].end;
+        // As one that waits for a lock or a service first.
+        tokio::task::yield_now().await;
         let mut open = self.open.lock().unwrap();
+        let written = open.last().map(|(offset, _)| offset + 1);
+        assert!(end % EVERY == 0 || written == Some(end), "a file may have grown over {end}: it is no cut");
         let rows: Vec<_> = open.extract_if(.., |(offset, _)| *offset < end).map(|(_, row)| row).collect();
         Ok(Committable::new((end, rows)))
     }

@@ -110,6 +110,11 @@ impl Ledger {
         Some(FlushRange { counts, ..FlushRange::new(self.partition.clone(), start..end) })
     }
 
+    /// Whether the sink has named this end itself.
+    pub fn is_cut(&self, end: Offset) -> bool {
+        self.cut == Some(end)
+    }
+
     /// What became of the records before `end`, as far as it is known when their range is published.
     fn counts(&self, end: Offset) -> RangeCounts {
         let mut delivered = 0;

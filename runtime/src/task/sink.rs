@@ -112,7 +112,7 @@ impl Running {
             if self.is_finished() {
                 return Ok(());
             }
-            self.start_publishing();
+            self.start_publishing().await?;
             tokio::select! {
                 biased;
                 () = self.task.stop.cancelled() => return Ok(()),
@@ -305,19 +305,29 @@ impl Running {
         Err(error)
     }
 
-    fn start_publishing(&mut self) {
+    async fn start_publishing(&mut self) -> Result<()> {
         if self.publishing.is_some() || self.torn {
-            return;
+            return Ok(());
         }
         let force = std::mem::replace(&mut self.force, Due::Cut);
         let ranges: Vec<FlushRange> = self.ledgers.values_mut().filter_map(|l| l.due(force)).collect();
         if ranges.is_empty() {
-            return;
+            return Ok(());
         }
         let (sink, reader) = (self.task.sink.clone(), self.feed.reader.clone());
         let (status, give_up) = (self.task.status.clone(), self.give_up.clone());
+        let is_cut = |r: &FlushRange| self.ledgers.get(&r.partition).is_some_and(|l| l.is_cut(r.end));
+        let mut staged = None;
+        if !ranges.iter().all(is_cut) {
+            // The sink does not know this end yet: what is written later must not grow over it.
+            let until = if self.task.stop.is_cancelled() { &give_up } else { &self.task.stop };
+            staged = Some(retry::with_backoff(&status, until, || sink.flush(&ranges)).await?);
+        }
         self.publishing = Some(Background::start(async move {
-            let staged = retry::with_backoff(&status, &give_up, || sink.flush(&ranges)).await?;
+            let staged = match staged {
+                Some(staged) => staged,
+                None => retry::with_backoff(&status, &give_up, || sink.flush(&ranges)).await?,
+            };
             retry::with_backoff(&status, &give_up, || reader.intend(&ranges)).await?;
             retry::with_backoff(&status, &give_up, || sink.commit(&staged)).await?;
             let ends: Ends = ranges.iter().map(|r| (r.partition.clone(), r.end)).collect();
@@ -331,6 +341,7 @@ impl Running {
             }
             Ok(CommitOutcome::Fenced)
         }));
+        Ok(())
     }
 
     /// Whether the goal is reached: what was to be read is published. Brings that about.
@@ -372,7 +383,7 @@ impl Running {
     /// Waits for the cycle in flight, then publishes what is due besides.
     async fn finish_publishing(&mut self) -> Result<()> {
         loop {
-            self.start_publishing();
+            self.start_publishing().await?;
             match self.publishing.as_mut() {
                 Some(publishing) => {
                     let outcome = publishing.outcome().await?;
