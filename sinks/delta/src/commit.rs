@@ -7,8 +7,9 @@ use std::sync::Arc;
 use connector_core::ConnectError;
 use deltalake::kernel::transaction::{CommitData, TransactionError};
 use deltalake::kernel::{Action, Add, Metadata, Remove, Transaction, Version};
-use deltalake::logstore::CommitOrBytes;
+use deltalake::logstore::{CommitOrBytes, commit_uri_from_version};
 use deltalake::protocol::DeltaOperation;
+use object_store::ObjectStoreExt as _;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -144,6 +145,7 @@ impl Table {
         let bytes = change.bytes().map_err(|e| error::log(self.place(), "writing the log of", e))?;
         let mut head = self.head();
         self.review(change, change.first + 1..=head.version).await?;
+        self.is_there(&head).await?;
         for _ in 0..ATTEMPTS {
             let version = head.version + 1;
             let entry = CommitOrBytes::LogBytes(bytes.clone());
@@ -176,6 +178,21 @@ impl Table {
             self.judge(change, version, &actions)?;
         }
         Ok(())
+    }
+
+    /// Refuses to write behind a version that is gone: in a table that was made anew, it would tear the log.
+    async fn is_there(&self, head: &Head) -> Result<(), ConnectError> {
+        let path = commit_uri_from_version(Some(head.version));
+        match self.store().head(&path).await {
+            Ok(_) => Ok(()),
+            Err(object_store::Error::NotFound { .. }) => {
+                let message = format!("{}: version {} is gone from the log", self.place(), head.version);
+                Err(ConnectError::user("delta.table_gone", message).hint(
+                    "the table was deleted, moved or made anew while this task wrote it; restart the task",
+                ))
+            }
+            Err(cause) => Err(error::store(self.place(), "looking at", Some(&path), &cause)),
+        }
     }
 
     fn gap(&self, version: Version) -> ConnectError {

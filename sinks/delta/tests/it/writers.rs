@@ -357,3 +357,24 @@ async fn a_partition_that_went_on_alone_is_not_fenced_when_an_idle_one_joins_its
     publish(&*sink, &[(&idle, 0..1), (&busy, 2..3)]).await;
     assert_eq!(integers(&table(&url).await.unwrap(), "n").await, [0, 0, 0, 1]);
 }
+
+#[tokio::test]
+async fn a_table_that_was_deleted_or_made_anew_is_not_written_behind_a_gap() {
+    let lake = Lake::empty();
+    let url = lake.url("t");
+    let first = sink(&url, &[("delta.schema", "n long")]);
+    open(&*first, &[partition(0)]).await;
+    for offset in 0..2 {
+        write(&*first, &partition(0), offset, &[r#"{"n":1}"#]).await;
+        publish(&*first, &[(&partition(0), offset..offset + 1)]).await;
+    }
+    write(&*first, &partition(0), 2, &[r#"{"n":2}"#]).await;
+    std::fs::remove_dir_all(lake.path("t")).unwrap();
+    commits(named("other", &url, &[]), partition(0), 7..8).await;
+
+    let staged = first.flush(&[FlushRange::new(partition(0), 2..3)]).await.unwrap();
+    let error = first.commit(&staged).await.unwrap_err();
+    assert_eq!(error.code, "delta.table_gone", "{error}");
+    assert!(!error.is_retriable());
+    assert_eq!(integers(&table(&url).await.unwrap(), "n").await, [7]);
+}
