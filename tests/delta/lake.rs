@@ -1,4 +1,4 @@
-//! A directory with tables, and the sink as a host drives it.
+//! A directory or bucket with tables, and the sink as a host drives it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,13 +12,27 @@ use connector_core::{
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::support::S3;
+
 pub struct Lake {
     directory: TempDir,
+    /// `s3://bucket` and the keys to get there, for a lake that is not in the directory.
+    s3: Option<(String, Vec<(&'static str, String)>)>,
 }
 
 impl Lake {
     pub fn new() -> Self {
-        Self { directory: tempfile::tempdir().unwrap() }
+        Self { directory: tempfile::tempdir().unwrap(), s3: None }
+    }
+
+    pub fn on_s3(s3: &S3, bucket: &str) -> Self {
+        let keys = vec![
+            ("store.url", s3.url.clone()),
+            ("s3.region", "us-east-1".to_owned()),
+            ("aws.access.key.id", s3.access_key.clone()),
+            ("aws.secret.access.key", s3.secret_key.clone()),
+        ];
+        Self { s3: Some((format!("s3://{bucket}"), keys)), ..Self::new() }
     }
 
     pub fn path(&self, table: &str) -> PathBuf {
@@ -31,9 +45,15 @@ impl Lake {
     }
 
     pub async fn try_open(&self, connector: &str, table: &str, keys: &[(&str, &str)]) -> Result<Task> {
-        let path = format!("file://{}", self.path(table).display());
+        let path = match &self.s3 {
+            Some((bucket, _)) => format!("{bucket}/{table}"),
+            None => format!("file://{}", self.path(table).display()),
+        };
         let mut map = testing::config(&[("delta.table.path", &path)]);
         map.extend(testing::config(keys));
+        for (key, value) in self.s3.iter().flat_map(|(_, keys)| keys) {
+            map.extend(testing::config(&[(key, value)]));
+        }
         let component = sink_delta::component();
         let config = component.check(&map).unwrap_or_else(|problems| panic!("{problems:?}"));
         let task = TaskInfo { connector: connector.to_owned(), task: 0, direct: false };

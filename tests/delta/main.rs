@@ -5,7 +5,10 @@ mod dedup;
 mod lake;
 mod maintenance;
 mod readers;
+mod s3;
 mod spark;
+#[path = "../support/mod.rs"]
+mod support;
 mod upsert;
 
 use serde_json::Value;

@@ -6,7 +6,7 @@ use std::process::Command;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::sorted;
+use crate::{sorted, support};
 
 #[derive(Debug, Deserialize)]
 pub struct Seen {
@@ -36,8 +36,8 @@ pub fn script(name: &str) -> PathBuf {
 }
 
 fn python(name: &str, table: &Path, arguments: &[&str]) -> Vec<u8> {
-    let python = work().join("venv/bin/python");
-    let output = Command::new(python).arg(script(name)).arg(table).args(arguments).output().unwrap();
+    let output =
+        Command::new(support::python()).arg(script(name)).arg(table).args(arguments).output().unwrap();
     assert!(output.status.success(), "{name} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     output.stdout
 }
