@@ -1,6 +1,6 @@
 """Spark with Delta Lake, driven by lines on standard input: one JSON object `{"sql": …}` or `{"json": GLOB}` (the schema is inferred)
 a line, answered by one line `{"columns": [[name, type], …], "rows": […]}` or `{"error": …}`."""
-import datetime, decimal, glob, json, os, sys
+import datetime, decimal, glob, json, os, sys, tempfile
 
 from pyspark.sql import Row, SparkSession
 
@@ -16,6 +16,7 @@ spark = (
     .config("spark.driver.bindAddress", "127.0.0.1")
     .config("spark.driver.host", "127.0.0.1")
     .config("spark.driver.memory", "1g")
+    .config("spark.sql.warehouse.dir", tempfile.gettempdir())
     .config("spark.ui.enabled", "false")
     .config("spark.ui.showConsoleProgress", "false")
     .config("spark.sql.session.timeZone", "UTC")
