@@ -58,6 +58,29 @@ fn a_topic_that_was_deleted_and_made_again_is_read_from_its_beginning() {
 }
 
 #[test]
+fn a_topic_that_is_made_again_while_it_is_read_stops_its_task_and_loses_nothing() {
+    let Services { kafka, .. } = services();
+    let (id, lake) = (unique("under"), Lake::new());
+    kafka.create_topic(&id, 1);
+    let mut worker = Sidestream::start(&[("a.yaml", &yaml(&id, &lake, ""))], &[]);
+    put(&kafka, &id, 0..300);
+    wait_delivered(&lake, 300);
+    kafka.fresh_topics(&BTreeMap::from([(id.clone(), 1)]), &[]);
+    // librdkafka would go on at offset 300.
+    put(&kafka, &id, 300..800);
+    let tasks = worker.wait_state(&id, "FAILED", SOON);
+    let said = format!("topic `{id}` was deleted and made again while it was read");
+    assert!(tasks[0].reason.starts_with(&said), "{tasks:?}");
+    assert!(tasks[0].reason.contains("restart the connector"), "{tasks:?}");
+    assert_eq!(log::delivered(&lake.table()), 300);
+    worker.kill();
+    let mut worker = worker.restart(&[]);
+    wait_delivered(&lake, 800);
+    stop(&mut worker);
+    assert_each_row_once(&lake.table(), 800);
+}
+
+#[test]
 fn a_group_offset_that_was_set_back_doubles_nothing_and_is_reported_unless_the_group_decides() {
     let Services { kafka, .. } = services();
     let (id, lake) = (unique("back"), Lake::new());

@@ -20,6 +20,7 @@ use connector_core::{Result, TopicPartition};
 use rdkafka::bindings as native;
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaRespErr;
 
 /// One queue for the messages of all partitions of a consumer; events stay on the consumer's own queue.
@@ -325,16 +326,17 @@ fn bytes_at<'a>(start: *const c_void, len: usize) -> Option<&'a [u8]> {
 }
 
 /// Kafka's ids of topics. It is here because the wrapper has no such call, and this file is one of those that may make it.
-/// Topics that do not exist or that the cluster gives no id for are left out.
+/// Topics that do not exist are left out, and all of them by a cluster that has no ids.
 pub fn topic_ids<C: ClientContext>(
     client: &Client<C>,
     topics: &[Arc<str>],
     timeout: Duration,
-) -> BTreeMap<Arc<str>, Arc<str>> {
+) -> KafkaResult<BTreeMap<Arc<str>, Arc<str>>> {
     let names: Vec<CString> = topics.iter().filter_map(|topic| CString::new(&**topic).ok()).collect();
     let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
     let millis = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
     let mut ids = BTreeMap::new();
+    let mut failed = RDKafkaRespErr::RD_KAFKA_RESP_ERR__TIMED_OUT;
     // SAFETY: the client is alive; collection, options, queue and event are made and destroyed here; the result's
     // descriptions and their texts live as long as the event, and are copied before it goes.
     unsafe {
@@ -349,6 +351,7 @@ pub fn topic_ids<C: ClientContext>(
         native::rd_kafka_DescribeTopics(client, wanted, options, queue);
         let event = native::rd_kafka_queue_poll(queue, millis);
         if !event.is_null() {
+            failed = native::rd_kafka_event_error(event);
             let result = native::rd_kafka_event_DescribeTopics_result(event);
             let mut count = 0;
             let found = match result.is_null() {
@@ -357,6 +360,10 @@ pub fn topic_ids<C: ClientContext>(
             };
             for at in 0..if found.is_null() { 0 } else { count } {
                 let topic = *found.add(at);
+                let error = native::rd_kafka_TopicDescription_error(topic);
+                if !error.is_null() {
+                    failed = native::rd_kafka_error_code(error);
+                }
                 let id = native::rd_kafka_TopicDescription_topic_id(topic);
                 let text = if id.is_null() { std::ptr::null() } else { native::rd_kafka_Uuid_base64str(id) };
                 let name = native::rd_kafka_TopicDescription_name(topic);
@@ -375,5 +382,10 @@ pub fn topic_ids<C: ClientContext>(
         native::rd_kafka_AdminOptions_destroy(options);
         native::rd_kafka_queue_destroy(queue);
     }
-    ids
+    match failed.into() {
+        RDKafkaErrorCode::NoError
+        | RDKafkaErrorCode::UnsupportedFeature
+        | RDKafkaErrorCode::UnknownTopicOrPartition => Ok(ids),
+        code => Err(KafkaError::AdminOp(code)),
+    }
 }

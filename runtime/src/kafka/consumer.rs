@@ -1,6 +1,6 @@
 //! A consumer group as a [`Feed`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -29,6 +29,8 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(10);
 /// The task's side of a group member.
 struct Member {
     group: String,
+    /// Of the topics with partitions that were assigned.
+    topic_ids: Mutex<BTreeMap<Arc<str>, Arc<str>>>,
     consumer: Arc<BaseConsumer<GroupContext>>,
     stop: Arc<AtomicBool>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
@@ -76,8 +78,25 @@ pub fn start(options: ConsumerOptions) -> Result<Feed> {
             .spawn(move || poller.run())
             .map_err(|e| ConnectError::external("thread", "no thread for the consumer").caused_by(e))?
     };
-    let reader = Arc::new(Member { group: options.group, consumer, stop, thread: Mutex::new(Some(thread)) });
+    let reader = Arc::new(Member {
+        group: options.group,
+        topic_ids: Mutex::default(),
+        consumer,
+        stop,
+        thread: Mutex::new(Some(thread)),
+    });
     Ok(Feed { membership, batches, reader })
+}
+
+impl Member {
+    async fn ask_topic_ids(&self, topics: Vec<Arc<str>>) -> Result<BTreeMap<Arc<str>, Arc<str>>> {
+        let consumer = self.consumer.clone();
+        blocking(move || {
+            batch::topic_ids(consumer.client(), &topics, ASK_TIMEOUT)
+                .map_err(|e| kafka_error("asking for the ids of topics failed", &e))
+        })
+        .await
+    }
 }
 
 #[async_trait]
@@ -87,10 +106,10 @@ impl Reader for Member {
         self.consumer.subscribe(&names).map_err(|e| kafka_error("subscribing failed", &e))
     }
 
-    async fn topic_ids(&self, topics: &[Arc<str>]) -> BTreeMap<Arc<str>, Arc<str>> {
-        let (consumer, topics) = (self.consumer.clone(), topics.to_vec());
-        let ask = move || Ok(batch::topic_ids(consumer.client(), &topics, ASK_TIMEOUT));
-        blocking(ask).await.unwrap_or_default()
+    async fn topic_ids(&self, topics: &[Arc<str>]) -> Result<BTreeMap<Arc<str>, Arc<str>>> {
+        let ids = self.ask_topic_ids(topics.to_vec()).await?;
+        lock(&self.topic_ids).extend(ids.clone());
+        Ok(ids)
     }
 
     async fn resume(&self, partitions: Vec<(TopicPartition, Option<Offset>)>) -> Result<()> {
@@ -120,8 +139,24 @@ impl Reader for Member {
         false
     }
 
-    /// The group's offset is enough.
-    async fn intend(&self, _: &[FlushRange]) -> Result<()> {
+    /// The group's offset is enough, if it is still the topic that was assigned: reading goes on in the middle of one
+    /// that was made again under its name, and the records before that would never be read.
+    async fn intend(&self, ranges: &[FlushRange]) -> Result<()> {
+        let known = lock(&self.topic_ids).clone();
+        let topics: BTreeSet<_> = ranges.iter().map(|range| range.partition.topic.clone()).collect();
+        let topics: Vec<_> = topics.into_iter().filter(|topic| known.contains_key(topic)).collect();
+        if topics.is_empty() {
+            return Ok(());
+        }
+        for (topic, id) in self.ask_topic_ids(topics).await? {
+            if let Some(assigned) = known.get(&topic).filter(|assigned| **assigned != id) {
+                let text = format!(
+                    "topic `{topic}` was deleted and made again while it was read: its id was {assigned} and is {id}"
+                );
+                return Err(ConnectError::user("kafka.topic_made_again", text)
+                    .hint("restart the connector: it reads the new topic from its beginning"));
+            }
+        }
         Ok(())
     }
 

@@ -249,8 +249,8 @@ impl Reader for Direct {
         Ok(())
     }
 
-    async fn topic_ids(&self, _: &[Arc<str>]) -> BTreeMap<Arc<str>, Arc<str>> {
-        BTreeMap::new()
+    async fn topic_ids(&self, _: &[Arc<str>]) -> Result<BTreeMap<Arc<str>, Arc<str>>> {
+        Ok(BTreeMap::new())
     }
 
     async fn resume(&self, partitions: Vec<(TopicPartition, Option<Offset>)>) -> Result<()> {

@@ -71,8 +71,8 @@ pub trait Reader: Send + Sync {
     /// Replaces the topics that are read; a source has none.
     fn subscribe(&self, topics: &[String]) -> Result<()>;
 
-    /// Kafka's ids of topics; those that are not known are left out.
-    async fn topic_ids(&self, topics: &[Arc<str>]) -> BTreeMap<Arc<str>, Arc<str>>;
+    /// Kafka's ids of topics; topics that have none are left out.
+    async fn topic_ids(&self, topics: &[Arc<str>]) -> Result<BTreeMap<Arc<str>, Arc<str>>>;
 
     /// Starts fetching partitions of a [`Membership::Assigned`], from the given offset if there is one.
     async fn resume(&self, partitions: Vec<(TopicPartition, Option<Offset>)>) -> Result<()>;

@@ -154,13 +154,13 @@ impl Running {
                 }
                 let mut topics: Vec<_> = partitions.iter().map(|tp| tp.topic.clone()).collect();
                 topics.dedup();
-                let ids = self.feed.reader.topic_ids(&topics).await;
+                let (status, stop) = (&self.task.status, &self.task.stop);
+                let ids = retry::with_backoff(status, stop, || self.feed.reader.topic_ids(&topics)).await?;
                 let id = |topic| ids.get(topic).cloned().unwrap_or_else(|| "".into());
                 let assigned: Vec<_> = partitions
                     .iter()
                     .map(|tp| Assignment { partition: tp.clone(), topic_id: id(&tp.topic) })
                     .collect();
-                let (status, stop) = (&self.task.status, &self.task.stop);
                 let resume = retry::with_backoff(status, stop, || self.task.sink.open(&assigned)).await?;
                 let at = partitions.iter().map(|tp| (tp.clone(), resume.get(tp).copied())).collect();
                 self.feed.reader.resume(at).await
