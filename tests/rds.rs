@@ -9,8 +9,8 @@ use connector_core::json::{DecimalFormat, Encoder};
 use connector_core::source::TaskConfig;
 use connector_core::testing::{self, SourceCase};
 use connector_core::{
-    Acks, ConfigMap, ConnectError, PollBudget, Position, Source, SourceBatch, SourceContext, TaskInfo,
-    TopicDirectory,
+    Acks, ConfigMap, ConnectError, NoTopics, PollBudget, Position, Source, SourceBatch, SourceContext,
+    TaskInfo,
 };
 use serde_json::{Value, json};
 use source_rds::{Address, Database};
@@ -89,18 +89,6 @@ impl Place {
 async fn connect(url: &str) -> Box<dyn Database> {
     let address = Address::parse(url, None, None).unwrap();
     source_rds::connect(&address, "UTC", 1, Duration::ZERO).await.unwrap_or_else(|e| panic!("{e}"))
-}
-
-struct NoTopics;
-
-impl TopicDirectory for NoTopics {
-    fn partitions(&self, _: &str) -> Option<u32> {
-        None
-    }
-
-    fn names(&self) -> Vec<String> {
-        Vec::new()
-    }
 }
 
 fn create(config: &ConfigMap) -> Arc<dyn Source> {

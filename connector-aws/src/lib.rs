@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod error;
+pub mod identity;
 pub mod kinesis;
 pub mod kpl;
 pub mod parts;

@@ -8,17 +8,53 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_config::SdkConfig;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
-use connector_core::{ConnectError, Result};
+use connector_core::{ConfigProblem, ConnectError, Result};
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, AwsCredential};
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use object_store::{BackoffConfig, CredentialProvider, ObjectStore, RetryConfig};
+use schemars::JsonSchema;
+use serde::Deserialize;
 use url::Url;
 
 use crate::access::Access;
+use crate::identity::{Identity, address_problem, said};
 use crate::parts::{self, LocalParts, MemoryParts};
+
+/// The keys that say where S3 is, to be flattened into a plugin's own configuration.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+pub struct Keys {
+    /// AWS region of the bucket; without it the environment or the profile says.
+    #[serde(rename = "s3.region", default)]
+    pub region: Option<String>,
+
+    /// Where S3 is when not at AWS: `http://host:port` or `https://host` of a service that speaks it.
+    #[serde(rename = "store.url", default)]
+    pub url: Option<String>,
+
+    #[serde(flatten)]
+    pub identity: Identity,
+}
+
+impl Keys {
+    /// What the schema cannot say.
+    pub fn problems(&self) -> Vec<ConfigProblem> {
+        let mut problems = self.identity.problems();
+        problems.extend(address_problem("store.url", said(self.url.as_ref()).as_deref()));
+        problems
+    }
+
+    pub fn access(&self) -> Access {
+        Access {
+            region: said(self.region.as_ref()),
+            endpoint: said(self.url.as_ref()),
+            key: self.identity.key(),
+            role: self.identity.role(),
+        }
+    }
+}
 
 /// A place in a store.
 #[derive(Clone)]

@@ -26,7 +26,7 @@ pub use error::{ConnectError, Domain, Rejection, Result, Retry, Stage};
 pub use metric::{Metric, MetricKind};
 pub use sink::{Committable, CutSchedule, Delivery, FlushRange, RangeCounts, Resume, Sink, Written};
 pub use source::{
-    Ack, Acks, PollBudget, Position, Source, SourceBatch, SourceContext, SourceOffset, TaskConfig,
+    Ack, Acks, NoTopics, PollBudget, Position, Source, SourceBatch, SourceContext, SourceOffset, TaskConfig,
     TopicDirectory,
 };
 pub use transform::{Meta, Run, Transform, Transformed};

@@ -88,6 +88,20 @@ pub trait TopicDirectory: Send + Sync {
     fn names(&self) -> Vec<String>;
 }
 
+/// There are none: what the source of a pipeline without Kafka sees.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoTopics;
+
+impl TopicDirectory for NoTopics {
+    fn partitions(&self, _: &str) -> Option<u32> {
+        None
+    }
+
+    fn names(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
 /// What a source task is given when it opens.
 #[derive(Clone)]
 pub struct SourceContext {

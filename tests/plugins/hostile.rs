@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use connector_core::abi::import::{Options, abandoned_total};
 use connector_core::{
-    Batch, Component, ConnectError, FlushRange, Form, Meta, PollBudget, Result, Sink, Source, SourceContext,
-    TaskConfig, TaskInfo, TopicDirectory, TopicPartition, Transform, testing,
+    Batch, Component, ConnectError, FlushRange, Form, Meta, NoTopics, PollBudget, Result, Sink, Source,
+    SourceContext, TaskConfig, TaskInfo, TopicPartition, Transform, testing,
 };
 use connector_runtime::plugin::library;
 use serde_json::json;
@@ -128,18 +128,6 @@ fn a_transform_that_panics_doubles_or_loses_is_stopped() {
         let records = testing::records(Form::Bytes, &topic(), 0..5);
         let later = careless.apply(records, &Meta { partition: topic() }).unwrap_err();
         assert_eq!(later.code, "plugin.poisoned");
-    }
-}
-
-struct NoTopics;
-
-impl TopicDirectory for NoTopics {
-    fn partitions(&self, _: &str) -> Option<u32> {
-        None
-    }
-
-    fn names(&self) -> Vec<String> {
-        Vec::new()
     }
 }
 

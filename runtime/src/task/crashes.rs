@@ -229,16 +229,7 @@ async fn live(world: &Shared<World>, fuse: Fuse, seed: usize) -> Result<()> {
     let (key, value) = (class("StringConverter"), class("StringConverter"));
     let status = StatusBoard::default().register("c", 0, (Kind::Sink, "rows"), &SecretSet::default());
     let (budget, stop) = (MemoryBudget::new(64 << 20), CancellationToken::new());
-    struct Nothing;
-    impl TopicDirectory for Nothing {
-        fn partitions(&self, _: &str) -> Option<u32> {
-            None
-        }
-        fn names(&self) -> Vec<String> {
-            Vec::new()
-        }
-    }
-    let topics = Arc::new(Nothing);
+    let topics = Arc::new(NoTopics);
     let feed = direct::start(DirectOptions {
         source: Arc::new(Shuffled { next: Mutex::default(), turn: Mutex::new(seed) }),
         context: SourceContext { task: TaskConfig::new(), positions: stored.positions, topics },

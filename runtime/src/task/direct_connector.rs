@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use connector_core::{
-    Assignment, Delivery, Kind, Offset, Result, Resume, Source, SourceContext, TopicDirectory, TopicPartition,
+    Assignment, Delivery, Kind, NoTopics, Offset, Result, Resume, Source, SourceContext, TopicDirectory,
+    TopicPartition,
 };
 use tokio::sync::watch;
 
@@ -153,17 +154,4 @@ impl Worker {
 /// How the records of a task are named: the connector, and the task's number.
 fn partition(connector: &ConnectorConfig, task: usize) -> TopicPartition {
     TopicPartition::new(connector.name.as_str(), i32::try_from(task).unwrap_or(i32::MAX))
-}
-
-/// What a worker without Kafka knows of topics.
-struct NoTopics;
-
-impl TopicDirectory for NoTopics {
-    fn partitions(&self, _: &str) -> Option<u32> {
-        None
-    }
-
-    fn names(&self) -> Vec<String> {
-        Vec::new()
-    }
 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use connector_aws::access::{Access, Role};
+use connector_aws::access::Access;
 use connector_aws::store;
-use connector_core::{ConfigProblem, Secret};
+use connector_core::ConfigProblem;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -101,39 +101,8 @@ pub struct Config {
     #[serde(rename = "delta.vacuum.retention.unsafe", default)]
     pub vacuum_unsafe: bool,
 
-    /// AWS region of the bucket; without it the environment or the profile says.
-    #[serde(rename = "s3.region", default)]
-    pub region: Option<String>,
-
-    /// Where S3 is when not at AWS: `http://host:port` or `https://host` of a service that speaks it.
-    #[serde(rename = "store.url", default)]
-    pub store_url: Option<String>,
-
-    /// Access key id. Without it the usual AWS places are asked: environment, profile files, web identity, container,
-    /// instance.
-    #[serde(rename = "aws.access.key.id", default)]
-    pub access_key_id: Option<Secret>,
-
-    /// Secret access key that belongs to `aws.access.key.id`.
-    #[serde(rename = "aws.secret.access.key", default)]
-    pub secret_access_key: Option<Secret>,
-
-    /// ARN of a role to work as; STS is asked for it.
-    #[serde(rename = "aws.role.arn", default)]
-    pub role_arn: Option<String>,
-
-    /// Name of the role's session, which shows in AWS's logs.
-    #[serde(rename = "aws.role.session.name", default = "session_name")]
-    pub role_session_name: String,
-
-    /// The external id that the role's trust policy asks for.
-    #[serde(rename = "aws.role.external.id", default)]
-    pub role_external_id: Option<String>,
-
-    /// Seconds after which the role's credentials are renewed; without it STS decides (an hour).
-    #[serde(rename = "aws.role.duration.seconds", default)]
-    #[schemars(range(min = 900, max = 43_200))]
-    pub role_duration_seconds: Option<u64>,
+    #[serde(flatten)]
+    pub store: store::Keys,
 }
 
 /// `delta.mode`.
@@ -258,28 +227,7 @@ impl Config {
             let hint = "write at least 604800000 (seven days), or set `delta.vacuum.retention.unsafe: true`";
             wrong("delta.vacuum.retention.ms", "would delete files that readers may still use", hint);
         }
-        match (&self.access_key_id, &self.secret_access_key) {
-            (Some(_), None) => {
-                wrong("aws.secret.access.key", "is missing though `aws.access.key.id` is set", BOTH);
-            }
-            (None, Some(_)) => {
-                wrong("aws.access.key.id", "is missing though `aws.secret.access.key` is set", BOTH);
-            }
-            _ => {}
-        }
-        if self.role_arn.is_none()
-            && (self.role_external_id.is_some() || self.role_duration_seconds.is_some())
-        {
-            wrong(
-                "aws.role.arn",
-                "is missing though other keys of a role are set",
-                "name it, or leave them out",
-            );
-        }
-        let http = |url: &String| url.starts_with("http://") || url.starts_with("https://");
-        if self.store_url.as_ref().is_some_and(|url| !http(url)) {
-            wrong("store.url", "is not the address of a service", "write http://host:port or https://host");
-        }
+        problems.extend(self.store.problems());
         problems
     }
 
@@ -314,22 +262,9 @@ impl Config {
     }
 
     pub fn access(&self) -> Access {
-        let role = |arn: &String| Role {
-            arn: arn.clone(),
-            session_name: self.role_session_name.clone(),
-            external_id: self.role_external_id.clone(),
-            duration: self.role_duration_seconds.map(Duration::from_secs),
-        };
-        Access {
-            region: self.region.clone(),
-            endpoint: self.store_url.clone(),
-            key: self.access_key_id.clone().zip(self.secret_access_key.clone()),
-            role: self.role_arn.as_ref().map(role),
-        }
+        self.store.access()
     }
 }
-
-const BOTH: &str = "set both, or neither to use the environment's credentials";
 
 fn is_address(text: &str) -> bool {
     text.contains("://") || text.starts_with('/')
@@ -353,8 +288,4 @@ fn target_file_bytes() -> u64 {
 
 fn vacuum_retention() -> i64 {
     7 * 24 * 3_600_000
-}
-
-fn session_name() -> String {
-    "sidestream".to_owned()
 }

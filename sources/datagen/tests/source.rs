@@ -4,19 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use connector_core::testing::{self, SourceCase};
-use connector_core::{ConfigMap, PollBudget, Source, SourceContext, TaskInfo, TopicDirectory};
-
-struct NoTopics;
-
-impl TopicDirectory for NoTopics {
-    fn partitions(&self, _: &str) -> Option<u32> {
-        None
-    }
-
-    fn names(&self) -> Vec<String> {
-        Vec::new()
-    }
-}
+use connector_core::{ConfigMap, NoTopics, PollBudget, Source, SourceContext, TaskInfo};
 
 async fn open(config: &ConfigMap) -> Arc<dyn Source> {
     let component = source_datagen::component();

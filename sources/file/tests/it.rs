@@ -9,22 +9,10 @@ use std::time::Duration;
 use connector_core::arrow::array::{Array, AsArray};
 use connector_core::testing::{self, SourceCase};
 use connector_core::{
-    ConfigMap, Envelope, Form, PollBudget, Position, Source, SourceBatch, SourceContext, TaskConfig,
-    TaskInfo, TopicDirectory,
+    ConfigMap, Envelope, Form, NoTopics, PollBudget, Position, Source, SourceBatch, SourceContext,
+    TaskConfig, TaskInfo,
 };
 use serde_json::json;
-
-struct NoTopics;
-
-impl TopicDirectory for NoTopics {
-    fn partitions(&self, _: &str) -> Option<u32> {
-        None
-    }
-
-    fn names(&self) -> Vec<String> {
-        Vec::new()
-    }
-}
 
 fn keys(file: &Path, more: &[(&str, &str)]) -> ConfigMap {
     let mut map = testing::config(&[("file", file.to_str().unwrap()), ("topic", "lines")]);

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use connector_aws::access::{Access, Role};
-use connector_core::{ConfigProblem, Secret};
+use connector_aws::access::Access;
+use connector_aws::store;
+use connector_core::ConfigProblem;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use url::Url;
 
 /// Configuration of `objects-source`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -52,34 +52,8 @@ pub struct Config {
     #[schemars(range(min = 1, max = 1_073_741_824))]
     pub max_line_bytes: usize,
 
-    /// AWS region of the bucket; without it the environment or the profile says.
-    #[serde(rename = "s3.region", default)]
-    pub region: Option<String>,
-
-    /// Where S3 is when not at AWS: `http://host:port` or `https://host`.
-    #[serde(rename = "store.url", default)]
-    pub store_url: Option<String>,
-
-    /// Access key id. Without it the usual AWS places are asked: environment, profile files, web identity, container,
-    /// instance.
-    #[serde(rename = "aws.access.key.id", default)]
-    pub access_key_id: Option<Secret>,
-
-    /// Secret access key that belongs to `aws.access.key.id`.
-    #[serde(rename = "aws.secret.access.key", default)]
-    pub secret_access_key: Option<Secret>,
-
-    /// ARN of a role to work as; STS is asked for it.
-    #[serde(rename = "aws.role.arn", default)]
-    pub role_arn: Option<String>,
-
-    /// Name of the role's session, which shows in AWS's logs.
-    #[serde(rename = "aws.role.session.name", default = "session_name")]
-    pub role_session_name: String,
-
-    /// The external id that the role's trust policy asks for.
-    #[serde(rename = "aws.role.external.id", default)]
-    pub role_external_id: Option<String>,
+    #[serde(flatten)]
+    pub store: store::Keys,
 }
 
 fn poll_interval_ms() -> u64 {
@@ -92,10 +66,6 @@ fn concurrent_reads() -> usize {
 
 fn max_line_bytes() -> usize {
     16 << 20
-}
-
-fn session_name() -> String {
-    "sidestream".to_owned()
 }
 
 /// What is not blank: files of Connect often hold keys without a value.
@@ -128,26 +98,7 @@ impl Config {
             let hint = "write `{topic}` in `objects.path`, or name one `topic`";
             wrong("topic.mapping", "has nothing to map: `objects.path` does not hold `{topic}`", hint);
         }
-        if self.access_key_id.is_some() != self.secret_access_key.is_some() {
-            let (key, message) = match self.access_key_id {
-                Some(_) => ("aws.secret.access.key", "is missing though `aws.access.key.id` is set"),
-                None => ("aws.access.key.id", "is missing though `aws.secret.access.key` is set"),
-            };
-            wrong(key, message, "set both, or neither to use the environment's credentials");
-        }
-        if said(self.store_url.as_ref()).is_some_and(|url| {
-            Url::parse(&url).map_or(true, |url| !matches!(url.scheme(), "http" | "https") || !url.has_host())
-        }) {
-            wrong(
-                "store.url",
-                "is not the address of an S3 service",
-                "write http://host:port or https://host",
-            );
-        }
-        if said(self.role_external_id.as_ref()).is_some() && said(self.role_arn.as_ref()).is_none() {
-            let hint = "name the role, or leave its external id out";
-            wrong("aws.role.arn", "is missing though `aws.role.external.id` is set", hint);
-        }
+        problems.extend(self.store.problems());
         problems
     }
 
@@ -160,17 +111,6 @@ impl Config {
     }
 
     pub fn access(&self) -> Access {
-        let role = |arn| Role {
-            arn,
-            session_name: self.role_session_name.clone(),
-            external_id: said(self.role_external_id.as_ref()),
-            duration: None,
-        };
-        Access {
-            region: said(self.region.as_ref()),
-            endpoint: said(self.store_url.as_ref()),
-            key: self.access_key_id.clone().zip(self.secret_access_key.clone()),
-            role: said(self.role_arn.as_ref()).map(role),
-        }
+        self.store.access()
     }
 }

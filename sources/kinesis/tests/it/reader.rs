@@ -5,24 +5,12 @@ use std::time::Duration;
 
 use connector_core::arrow::array::{Array, AsArray};
 use connector_core::{
-    Acks, ConfigMap, Envelope, Form, PollBudget, Position, Result, Source, SourceBatch, SourceContext,
-    TaskConfig, TaskInfo, TopicDirectory,
+    Acks, ConfigMap, Envelope, Form, NoTopics, PollBudget, Position, Result, Source, SourceBatch,
+    SourceContext, TaskConfig, TaskInfo,
 };
 use serde_json::Value;
 
 use crate::stream::Stream;
-
-struct NoTopics;
-
-impl TopicDirectory for NoTopics {
-    fn partitions(&self, _: &str) -> Option<u32> {
-        None
-    }
-
-    fn names(&self) -> Vec<String> {
-        Vec::new()
-    }
-}
 
 pub struct Reader {
     pub source: Arc<dyn Source>,

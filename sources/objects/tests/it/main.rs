@@ -16,23 +16,11 @@ use std::time::Duration;
 
 use connector_core::arrow::array::{Array, AsArray};
 use connector_core::{
-    ConfigMap, ConnectError, Envelope, Form, PollBudget, Position, Source, SourceBatch, SourceContext,
-    TaskConfig, TaskInfo, TopicDirectory, testing,
+    ConfigMap, ConnectError, Envelope, Form, NoTopics, PollBudget, Position, Source, SourceBatch,
+    SourceContext, TaskConfig, TaskInfo, testing,
 };
 
 pub const PATIENCE: Duration = Duration::from_secs(20);
-
-struct NoTopics;
-
-impl TopicDirectory for NoTopics {
-    fn partitions(&self, _: &str) -> Option<u32> {
-        None
-    }
-
-    fn names(&self) -> Vec<String> {
-        Vec::new()
-    }
-}
 
 /// `objects.path` and the topic `rows`, with further keys.
 pub fn keys(path: &str, more: &[(&str, &str)]) -> ConfigMap {
