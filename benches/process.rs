@@ -1,4 +1,5 @@
-//! The program as a process on real services: time to `/health`, idle memory, and Kafka to S3 per CPU-second.
+//! The program as a process on real services: time to `/health`, idle memory, and Kafka to S3 and to Delta per
+//! CPU-second.
 //!
 //! `make bench` runs it. Figures are of the worker's process alone; each line is minimum / median / maximum.
 //! `SIDESTREAM_BENCH_RECORDS` changes the number of records (default 1,000,000).
@@ -24,6 +25,7 @@ fn main() {
     let records =
         std::env::var("SIDESTREAM_BENCH_RECORDS").ok().and_then(|n| n.parse().ok()).unwrap_or(1_000_000);
     throughput(records);
+    tables(records);
 }
 
 /// Ten connectors that have nothing to do.
@@ -69,41 +71,69 @@ fn throughput(count: usize) {
     let total = services.kafka.ends(&topic).values().sum::<i64>();
     let last = total - total % 10_000;
     for (name, format, converter) in [
-        ("JSON", "json", "org.apache.kafka.connect.json.JsonConverter"),
-        ("bytes", "bytearray", "org.apache.kafka.connect.converters.ByteArrayConverter"),
+        ("JSON to S3", "json", "org.apache.kafka.connect.json.JsonConverter"),
+        ("bytes to S3", "bytearray", "org.apache.kafka.connect.converters.ByteArrayConverter"),
     ] {
-        let (mut wall, mut per_cpu, mut memory) = (Vec::new(), Vec::new(), Vec::new());
-        for _ in 0..RUNS {
+        measure(name, last, |connector| {
             let bucket = unique("bench-bucket");
             services.s3.create_bucket(&bucket);
-            let connector = unique("load");
-            let yaml = format!(
+            format!(
                 "connectors:\n  {connector}:\n    connector.class: s3-sink\n    topics: {topic}\n    flush.size: 10000\n    \
                  s3: {{bucket.name: {bucket}, region: us-east-1}}\n    store.url: {}\n    format.class: {format}\n    \
                  value.converter: {converter}\n    value.converter.schemas.enable: false\n    config.unknown: warn\n",
                 services.s3.url
-            );
-            let mut worker = Sidestream::start(&[("load.yaml", &yaml)], &services.s3.credentials());
-            let (began, cpu) = (Instant::now(), cpu_seconds(worker.pid()));
-            wait_until(Duration::from_secs(300), "all records are in S3", || {
-                let done = worker
-                    .metrics()
-                    .sum("sidestream_task_records_delivered_total", &[("connector", &connector)]);
-                (done >= last).then_some(())
-            });
-            let used = cpu_seconds(worker.pid()) - cpu;
-            wall.push(last as f64 / began.elapsed().as_secs_f64() / 1e6);
-            per_cpu.push(last as f64 / used / 1e6);
-            memory.push(status_kib(worker.pid(), "VmHWM") as f64 / 1024.0);
-            worker.stop(Duration::from_secs(30));
-        }
-        println!(
-            "{name}: {} M records/s wall, {} M records/CPU-s, peak RSS {} MiB",
-            spread(wall),
-            spread(per_cpu),
-            spread(memory)
-        );
+            )
+        });
     }
+}
+
+/// Pins of the generator, cleaned, into a Delta table on local disk: one partition, one task, 50,000 rows a version.
+fn tables(count: usize) {
+    let services = services();
+    let topic = unique("bench-pins");
+    services.kafka.create_topic(&topic, 1);
+    let dir = tempfile::tempdir().expect("a directory");
+    let into = format!("file://{}", dir.path().display());
+    let made = support::sidestream(dir.path(), &["datagen", "--into", &into, "--rows", "50000"], &[]);
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let text = fs::read_to_string(dir.path().join("pinterest_data.jsonl")).expect("the rows");
+    eprintln!("writing {count} pins of {} B to {topic}", text.len() / 50_000);
+    for _ in 0..count.div_ceil(50_000) {
+        services.kafka.produce(text.lines().map(|line| Record::new(&topic, line)));
+    }
+    let last = services.kafka.ends(&topic).values().sum::<i64>();
+    measure("pins, cleaned, to Delta", last, |connector| {
+        format!(
+            "connectors:\n  {connector}:\n    connector.class: delta-sink\n    topics: {topic}\n    flush.size: 50000\n    \
+             transforms: [{{name: clean, type: pin-cleaner}}]\n    delta.table.path: {into}/{connector}\n"
+        )
+    });
+}
+
+/// Runs a connector until it has delivered `last` records; what it took.
+fn measure(name: &str, last: i64, yaml: impl Fn(&str) -> String) {
+    let services = services();
+    let (mut wall, mut per_cpu, mut memory) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..RUNS {
+        let connector = unique("load");
+        let mut worker = Sidestream::start(&[("load.yaml", &yaml(&connector))], &services.s3.credentials());
+        let (began, cpu) = (Instant::now(), cpu_seconds(worker.pid()));
+        wait_until(Duration::from_secs(300), "all records are delivered", || {
+            let labels = [("connector", connector.as_str())];
+            (worker.metrics().sum("sidestream_task_records_delivered_total", &labels) >= last).then_some(())
+        });
+        let used = cpu_seconds(worker.pid()) - cpu;
+        wall.push(last as f64 / began.elapsed().as_secs_f64() / 1e6);
+        per_cpu.push(last as f64 / used / 1e6);
+        memory.push(status_kib(worker.pid(), "VmHWM") as f64 / 1024.0);
+        worker.stop(Duration::from_secs(30));
+    }
+    println!(
+        "{name}: {} M records/s wall, {} M records/CPU-s, peak RSS {} MiB",
+        spread(wall),
+        spread(per_cpu),
+        spread(memory)
+    );
 }
 
 fn pin() -> Vec<u8> {
