@@ -75,15 +75,23 @@ impl Flow<'_> {
         }
         thread::sleep(random.milliseconds(LIFE));
         // Every second one comes in the middle of a publish, which would be luck otherwise.
-        if time % 2 == 1 {
-            let before = log::data_files(self.table).len();
-            let end = Instant::now() + SOON;
-            while log::data_files(self.table).len() == before {
-                assert!(Instant::now() < end, "nothing is staged");
-                thread::sleep(Duration::from_micros(500));
+        match time % 4 {
+            1 => {
+                wait_changed(|| log::data_files(self.table).len());
+                thread::sleep(random.milliseconds(PUBLISH));
             }
-            thread::sleep(random.milliseconds(PUBLISH));
+            3 => wait_changed(|| log::entries(self.table).len()),
+            _ => {}
         }
+    }
+}
+
+/// Returns at once when it has changed.
+fn wait_changed(count: impl Fn() -> usize) {
+    let (before, end) = (count(), Instant::now() + SOON);
+    while count() == before {
+        assert!(Instant::now() < end, "nothing is published");
+        thread::sleep(Duration::from_micros(200));
     }
 }
 

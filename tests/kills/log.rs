@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -24,14 +24,20 @@ pub struct Range {
     pub delivered: i64,
 }
 
-/// The actions of all commits, in their order.
-fn actions(table: &Path) -> Vec<Value> {
+/// The commits' files, in their order.
+pub fn entries(table: &Path) -> Vec<PathBuf> {
     let mut entries: Vec<_> = match fs::read_dir(table.join("_delta_log")) {
         Ok(entries) => entries.map(|entry| entry.unwrap().path()).collect(),
         Err(_) => Vec::new(),
     };
     entries.retain(|path| path.extension().is_some_and(|end| end == "json"));
     entries.sort();
+    entries
+}
+
+/// The actions of all commits, in their order.
+fn actions(table: &Path) -> Vec<Value> {
+    let entries = entries(table);
     let texts = entries.iter().map(|path| fs::read_to_string(path).unwrap());
     let actions = texts.flat_map(|text| text.lines().map(parse).collect::<Vec<_>>());
     actions.collect()
