@@ -11,6 +11,7 @@ pub mod envelope;
 pub mod error;
 pub mod json;
 pub mod metric;
+pub mod places;
 pub mod sink;
 pub mod source;
 pub mod testing;
@@ -24,6 +25,7 @@ pub use config::{ConfigMap, ConfigProblem, Secret};
 pub use envelope::{Envelope, Form, Needs};
 pub use error::{ConnectError, Domain, Rejection, Result, Retry, Stage};
 pub use metric::{Metric, MetricKind};
+pub use places::Places;
 pub use sink::{Committable, CutSchedule, Delivery, FlushRange, RangeCounts, Resume, Sink, Written};
 pub use source::{
     Ack, Acks, NoTopics, PollBudget, Position, Source, SourceBatch, SourceContext, SourceOffset, TaskConfig,

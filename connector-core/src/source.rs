@@ -147,6 +147,14 @@ pub trait Source: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// Where a record came from, such as `s3://bucket/key.json line 7`, for the error of one that goes no further; never
+    /// anything of its value. `row` counts over the runs, and their rows, that were polled with this
+    /// [`SourceOffset::token`]. Asked only while the batch is not committed, and at most a few polls after its own:
+    /// [`Places`](crate::Places) remembers that much. `None`: not known, as always for a source in a library of its own.
+    fn place(&self, _token: u64, _row: usize) -> Option<String> {
+        None
+    }
+
     /// Whether `commit` needs a row a record. Such a source answers for failed records itself; for any other a record
     /// that Kafka refuses fails the task.
     fn wants_acks(&self) -> bool {

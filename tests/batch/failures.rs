@@ -48,6 +48,55 @@ fn a_corrupt_object_fails_the_job_by_name_and_tolerance_lets_the_rest_through() 
 }
 
 #[test]
+fn a_row_that_the_cleaner_refuses_is_named_by_its_object_and_line_with_kafka_and_without() {
+    let job = Job::new(services().moto);
+    let [mut pins, ..] = rows(30, 22);
+    pins[13]["follower_count"] = "very many".into();
+    job.put("pin", 0, &pins[..10], 1);
+    // Behind an empty line and in an array, over several lines.
+    let array = serde_json::to_string_pretty(&pins[10..]).unwrap();
+    job.put_object("pin", "0000000010.json", format!("\n{array}\n").as_bytes());
+    let lines: Vec<_> = array.lines().collect();
+    let wrong = lines.iter().position(|line| line.contains("very many")).unwrap();
+    let begins = lines[..wrong].iter().rposition(|line| *line == "  {").unwrap();
+    let topic = format!("{}.pin", job.id);
+    let key = format!("topics/{topic}/partition=0/{topic}+0+0000000010.json");
+    let place = format!("s3://{}/{key} line {}", job.bucket, begins + 2);
+
+    let strict = job.run(&job.connector("pin", "", ""), &["--timeout", "2m"]);
+    assert_eq!(strict.code(), 1, "{}", strict.text());
+    let reason = strict.summary("pins")["errors"][0].as_str().unwrap().to_owned();
+    assert!(reason.starts_with(&format!("pins-0 offset 13 ({place}): transform `clean`: ")), "{reason}");
+    assert!(!strict.text().contains("very many"), "{}", strict.text());
+
+    let lenient = job.run(&job.connector("pin", "    errors.tolerance: all", ""), &[]);
+    assert_eq!((lenient.code(), &lenient.summary("pins")["rejected"]), (0, &1.into()), "{}", lenient.text());
+    let skipped = format!("record skipped: pins-0 offset 13 ({place}): ");
+    assert!(lenient.text().contains(&skipped), "{}", lenient.text());
+
+    let (kafka, id) = (services().kafka, &job.id);
+    kafka.create_topics([(topic.as_str(), 1)]);
+    let replay = format!(
+        "  {id}-replay:
+    transforms: [{{name: clean, type: pin-cleaner}}]
+    source:
+      class: objects-source
+      objects.path: s3://{}/topics/{topic}/partition=0/*.json
+      topic: {topic}
+      s3.region: us-east-1
+      store.url: {}
+",
+        job.bucket, job.s3.url
+    );
+    let worker = format!("  bootstrap.servers: {}\n  group.id: {id}\n", kafka.brokers);
+    let strict = job.run_with(&worker, &replay, &["--timeout", "2m"]);
+    assert_eq!(strict.code(), 1, "{}", strict.text());
+    let reason = strict.summary(&format!("{id}-replay"))["errors"][0].as_str().unwrap().to_owned();
+    assert!(reason.starts_with(&format!("a record for topic `{topic}` ({place}): transform")), "{reason}");
+    assert!(!strict.text().contains("very many"), "{}", strict.text());
+}
+
+#[test]
 fn a_missing_bucket_and_a_path_without_objects_end_the_job_with_the_remedy() {
     let job = Job::new(services().moto);
     let nothing = job.run(&job.connector("pin", "", ""), &["--timeout", "2m"]);

@@ -268,6 +268,16 @@ impl Reader for Direct {
         answers
     }
 
+    fn place(&self, offset: Offset) -> Option<String> {
+        let (token, row) = {
+            let shared = lock(&self.shared);
+            let at = shared.pending.partition_point(|polled| polled.end <= offset);
+            let polled = shared.pending.get(at)?;
+            (polled.offset.token, usize::try_from(offset - polled.first).ok()?)
+        };
+        self.options.source.place(token, row)
+    }
+
     async fn intend(&self, ranges: &[FlushRange]) -> Result<()> {
         let Some(range) = ranges.first() else { return Ok(()) };
         let moved = self.until(range.end);

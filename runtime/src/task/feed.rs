@@ -80,6 +80,11 @@ pub trait Reader: Send + Sync {
     /// Whether whoever waits for the record at `offset` was told that it is refused: then it does not fail the task.
     fn refuse(&self, offset: Offset, error: &ConnectError) -> bool;
 
+    /// Where the record at `offset`, which was not committed, came from; `None`: its offset says all that is known.
+    fn place(&self, _offset: Offset) -> Option<String> {
+        None
+    }
+
     /// Makes durable what is needed to go on after `ranges`, before the sink makes them visible. Can be repeated.
     async fn intend(&self, ranges: &[FlushRange]) -> Result<()>;
 

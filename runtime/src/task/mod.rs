@@ -10,6 +10,8 @@ mod direct_connector;
 pub mod feed;
 pub mod flush;
 pub mod goal;
+#[cfg(test)]
+mod origins;
 pub mod pipeline;
 pub mod position_file;
 pub mod positions;

@@ -283,22 +283,24 @@ impl Running {
     /// Skips the record, or fails the task, as `errors.tolerance` says. What a sink itself refuses is never skipped
     /// without a dead letter queue, as in Connect: the record would be gone without a trace.
     fn reject(&mut self, tp: &TopicPartition, offset: Option<i64>, rejection: Rejection) -> Result<()> {
+        let record = offset.map_or_else(|| tp.to_string(), |offset| format!("{tp} offset {offset}"));
+        let origin = offset.and_then(|offset| self.feed.reader.place(offset));
+        let place = origin.map_or_else(|| record.clone(), |origin| format!("{record} ({origin})"));
         let answered = offset.is_some_and(|offset| self.feed.reader.refuse(offset, &rejection.error));
         let tolerated = self.task.tolerance == Tolerance::All && rejection.stage != Stage::TaskPut;
         if answered || tolerated {
-            let place = offset.map_or_else(|| format!("{tp}: "), |offset| format!("{tp} offset {offset}: "));
-            self.task.status.skipped(&place, &rejection.error);
+            self.task.status.skipped(&format!("{place}: "), &rejection.error);
             if let (Some(offset), Some(ledger)) = (offset, self.ledgers.get_mut(tp)) {
                 ledger.rejected(offset);
             }
             return Ok(());
         }
-        let place = offset.map_or_else(|| tp.to_string(), |offset| format!("{tp} offset {offset}"));
         let mut error = rejection.error.no_retry();
-        // A sink that knows the place has said it.
-        if !error.message.starts_with(&place) {
-            error = error.at(place);
+        // A sink says the offset, but does not know where the record came from.
+        if let Some(said) = error.message.strip_prefix(&format!("{record}: ")) {
+            error.message = said.to_owned();
         }
+        error = error.at(place);
         if error.hint.is_empty() && rejection.stage != Stage::TaskPut {
             error = error.hint("errors.tolerance: all skips such records");
         }

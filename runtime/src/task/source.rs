@@ -241,7 +241,7 @@ impl Running {
             let processed = self.task.pipeline.process(run, &origin).await?;
             flight.filtered += processed.filtered;
             for (number, rejection) in processed.rejected {
-                let row = number.map_or(0, |n| usize::try_from(n - base).unwrap_or(0));
+                let row = number.and_then(|number| usize::try_from(number - base).ok());
                 self.reject(&mut flight, &origin.topic, row, rejection.error)?;
             }
             for run in processed.runs {
@@ -265,20 +265,32 @@ impl Running {
         Ok(())
     }
 
-    fn reject(&self, flight: &mut InFlight, topic: &Arc<str>, row: usize, error: ConnectError) -> Result<()> {
+    /// `row`: of the polled batch.
+    fn reject(
+        &self,
+        flight: &mut InFlight,
+        topic: &Arc<str>,
+        row: Option<usize>,
+        error: ConnectError,
+    ) -> Result<()> {
         flight.rejected += 1;
         if let Some(rows) = &flight.sent.rows {
-            if let Some(ack) = lock(rows).get_mut(row) {
+            if let Some(ack) = lock(rows).get_mut(row.unwrap_or(0)) {
                 *ack = refuse(topic.clone(), 42206, &error);
             }
             return Ok(());
         }
+        let origin = row.and_then(|row| self.task.source.place(flight.offset.token, row));
+        let place = match origin {
+            Some(origin) => format!("a record for topic `{topic}` ({origin})"),
+            None => format!("a record for topic `{topic}`"),
+        };
         match self.task.tolerance {
             Tolerance::All => {
-                self.task.status.told_skipped(&format!("a record for topic `{topic}`: "), &error);
+                self.task.status.told_skipped(&format!("{place}: "), &error);
                 Ok(())
             }
-            Tolerance::None => Err(error.no_retry().at(format!("a record for topic `{topic}`"))),
+            Tolerance::None => Err(error.no_retry().at(place)),
         }
     }
 

@@ -4,6 +4,7 @@ mod config;
 mod fetch;
 mod figures;
 mod handover;
+mod origin;
 mod position;
 mod reading;
 mod rows;

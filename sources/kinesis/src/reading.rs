@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use connector_aws::kinesis::{Client, Trouble};
-use connector_core::{ConnectError, PollBudget, Result, SourceBatch, SourceOffset};
+use connector_core::{ConnectError, Places, PollBudget, Result, SourceBatch, SourceOffset};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -14,6 +14,7 @@ use crate::config::{Begin, Settings};
 use crate::fetch::{Cursor, Fetcher, MADE_ANEW, Page, Start};
 use crate::figures::Figures;
 use crate::handover::Handover;
+use crate::origin::Origin;
 use crate::position::Progress;
 use crate::rows::Rows;
 use crate::shard::{self, Shard};
@@ -30,6 +31,7 @@ pub struct Reading {
     settings: Arc<Settings>,
     client: Client,
     figures: Arc<Figures>,
+    places: Arc<Places<Vec<Origin>>>,
     handover: Handover,
     /// Wakes a shard that waits for one of another task.
     handed_over: watch::Receiver<BTreeSet<Arc<str>>>,
@@ -93,7 +95,7 @@ impl Reading {
     pub fn new(
         settings: Arc<Settings>,
         client: Client,
-        figures: Arc<Figures>,
+        (figures, places): (Arc<Figures>, Arc<Places<Vec<Origin>>>),
         slice: Slice,
         shards: Vec<Shard>,
         stored: BTreeMap<Arc<str>, Progress>,
@@ -111,6 +113,7 @@ impl Reading {
             settings,
             client,
             figures,
+            places,
             slice,
             stored,
             listed: BTreeSet::new(),
@@ -344,8 +347,13 @@ impl Reading {
         if rows.count == 0 && positions.is_empty() {
             return Ok(None);
         }
-        let runs = if rows.count == 0 { Vec::new() } else { vec![rows.finish(&self.settings.topic)?] };
         self.token += 1;
+        let mut runs = Vec::new();
+        if rows.count > 0 {
+            let (run, origins) = rows.finish(&self.settings.topic)?;
+            self.places.keep(self.token, origins);
+            runs.push(run);
+        }
         let stream = &self.settings.stream;
         let positions = positions.iter().map(|(shard, progress)| progress.position(stream, shard)).collect();
         Ok(Some(SourceBatch::new(runs, SourceOffset { token: self.token, positions })))

@@ -10,12 +10,14 @@ use connector_core::envelope::{EnvelopeBuilder, headers_type};
 use connector_core::{Form, Result, Run};
 
 use crate::fetch::Record;
+use crate::origin::Origin;
 
 pub struct Rows {
     keys: BinaryBuilder,
     values: BinaryBuilder,
     timestamps: TimestampMillisecondBuilder,
     headers: Option<ListBuilder<StructBuilder>>,
+    origins: Vec<Origin>,
     pub count: usize,
     pub bytes: usize,
 }
@@ -27,12 +29,13 @@ impl Rows {
             values: BinaryBuilder::new(),
             timestamps: TimestampMillisecondBuilder::new(),
             headers: with_headers.then(headers).flatten(),
+            origins: Vec::new(),
             count: 0,
             bytes: 0,
         }
     }
 
-    pub fn push(&mut self, shard: &str, record: &Record) {
+    pub fn push(&mut self, shard: &Arc<str>, record: &Record) {
         self.keys.append_option(record.key.as_deref());
         self.values.append_value(&record.data);
         self.timestamps.append_option(record.arrived);
@@ -57,11 +60,13 @@ impl Rows {
             put("shard.id", shard);
             list.append(true);
         }
+        self.origins.push(Origin::of(shard, record));
         self.count += 1;
         self.bytes += record.size();
     }
 
-    pub fn finish(mut self, topic: &Arc<str>) -> Result<Run> {
+    /// The records, and where each comes from.
+    pub fn finish(mut self, topic: &Arc<str>) -> Result<(Run, Vec<Origin>)> {
         let mut envelope = EnvelopeBuilder::new()
             .timestamps(self.timestamps.finish())
             .key(Form::Bytes, Arc::new(self.keys.finish()))
@@ -70,7 +75,7 @@ impl Rows {
             let headers: ArrayRef = Arc::new(headers.finish());
             envelope = envelope.headers(headers);
         }
-        Ok(Run::to_topic(topic.clone(), envelope.build()?))
+        Ok((Run::to_topic(topic.clone(), envelope.build()?), self.origins))
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use connector_aws::kinesis;
 use connector_core::{
-    Acks, ConfigProblem, ConnectError, Metric, Plugin, PollBudget, Result, Source, SourceBatch,
+    Acks, ConfigProblem, ConnectError, Metric, Places, Plugin, PollBudget, Result, Source, SourceBatch,
     SourceContext, SourceOffset, TaskConfig, TaskInfo,
 };
 use tokio::sync::Mutex;
@@ -13,6 +13,7 @@ use tokio::sync::Mutex;
 use crate::config::{Config, Settings};
 use crate::figures::Figures;
 use crate::handover::Handover;
+use crate::origin::Origin;
 use crate::position;
 use crate::reading::Reading;
 use crate::shard;
@@ -26,6 +27,7 @@ pub struct KinesisSource {
     settings: Arc<Settings>,
     figures: Arc<Figures>,
     reading: Mutex<Option<Reading>>,
+    places: Arc<Places<Vec<Origin>>>,
 }
 
 impl Plugin for KinesisSource {
@@ -44,7 +46,7 @@ impl Plugin for KinesisSource {
 
     fn create(config: Config, task: &TaskInfo) -> Result<Self, Vec<ConfigProblem>> {
         let settings = Arc::new(Settings::new(config, task)?);
-        Ok(Self { settings, figures: Arc::default(), reading: Mutex::default() })
+        Ok(Self { settings, figures: Arc::default(), reading: Mutex::default(), places: Arc::default() })
     }
 }
 
@@ -69,8 +71,9 @@ impl Source for KinesisSource {
         let stored = position::stored(&context.positions, &self.settings.stream)?;
         let client = kinesis::client(&self.settings.access, ATTEMPTS).await;
         let shards = shard::list(&client, &self.settings.stream).await?;
-        let (settings, figures) = (self.settings.clone(), self.figures.clone());
-        let reading = Reading::new(settings, client, figures, slice, shards, stored)?;
+        self.places.clear();
+        let told = (self.figures.clone(), self.places.clone());
+        let reading = Reading::new(self.settings.clone(), client, told, slice, shards, stored)?;
         *self.reading.lock().await = Some(reading);
         Ok(())
     }
@@ -82,8 +85,13 @@ impl Source for KinesisSource {
         }
     }
 
+    fn place(&self, token: u64, row: usize) -> Option<String> {
+        self.places.find(token, |origins| Some(origins.get(row)?.place(&self.settings.stream)))
+    }
+
     /// Without the lock of `poll`, which may be waiting for records.
     async fn commit(&self, offset: &SourceOffset, _: &Acks) -> Result<()> {
+        self.places.committed(offset.token);
         for shard in position::finished(&offset.positions, &self.settings.stream) {
             Handover::of(&self.settings.connector, &self.settings.stream).finish(shard);
         }

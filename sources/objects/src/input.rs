@@ -140,7 +140,7 @@ mod tests {
         let (mut rows, mut bad) = (Vec::new(), Vec::new());
         loop {
             match input.next() {
-                Next::Piece(Piece::Row(text)) => rows.push(text.unwrap_or("null").to_owned()),
+                Next::Piece(Piece::Row { text, .. }) => rows.push(text.unwrap_or("null").to_owned()),
                 Next::Piece(Piece::Bad { line, .. }) => bad.push(line),
                 Next::Corrupt(line) => return (rows, bad, Some(line)),
                 Next::End => return (rows, bad, None),

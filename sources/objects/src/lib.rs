@@ -7,6 +7,7 @@ mod config;
 mod error;
 mod finished;
 mod input;
+mod lines;
 mod list;
 mod pass;
 mod pattern;

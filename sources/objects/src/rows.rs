@@ -11,6 +11,7 @@ use arrow::datatypes::DataType;
 use connector_core::envelope::{EnvelopeBuilder, headers_type};
 use connector_core::{ConnectError, Form, Result, Run};
 
+use crate::lines::Lines;
 use crate::pass::Object;
 
 /// Rows in the order in which they were read: a run for each stretch of one topic.
@@ -25,8 +26,19 @@ pub struct Rows {
     pub count: usize,
     /// Bytes of the values.
     pub bytes: usize,
+    /// Where the rows come from.
+    lines: Lines,
     /// What is no row.
     pub rejected: Vec<ConnectError>,
+}
+
+/// Where a text is in its object.
+#[derive(Clone, Copy)]
+pub struct InObject {
+    /// Its number, from 0.
+    pub row: u64,
+    /// In which it begins, from 1.
+    pub line: u64,
 }
 
 impl Rows {
@@ -41,12 +53,19 @@ impl Rows {
             places: BinaryBuilder::new(),
             count: 0,
             bytes: 0,
+            lines: Lines::default(),
             rejected: Vec::new(),
         }
     }
 
-    /// `value`: a compact JSON text, or null. `row`: its number in the object.
-    pub fn push(&mut self, topic: &Arc<str>, object: &Object, row: u64, value: Option<&str>) -> Result<()> {
+    /// `value`: a compact JSON text, or null.
+    pub fn push(
+        &mut self,
+        topic: &Arc<str>,
+        object: &Object,
+        at: InObject,
+        value: Option<&str>,
+    ) -> Result<()> {
         if self.topic.as_ref().is_some_and(|now| now != topic) {
             self.end_run()?;
         }
@@ -59,8 +78,9 @@ impl Rows {
             self.names.append_value("objects.key");
             self.places.append_value(object.address.as_bytes());
             self.names.append_value("objects.row");
-            self.places.append_value(row.to_string());
+            self.places.append_value(at.row.to_string());
         }
+        self.lines.push(&object.address, at.line);
         self.count += 1;
         self.bytes += value.map_or(0, str::len);
         Ok(())
@@ -90,10 +110,10 @@ impl Rows {
         self.count == 0 && self.rejected.is_empty()
     }
 
-    /// Everything, leaving nothing.
-    pub fn take(&mut self) -> Result<(Vec<Run>, Vec<ConnectError>)> {
+    /// Everything, leaving nothing: the rows, where they come from, and what is none.
+    pub fn take(&mut self) -> Result<(Vec<Run>, Lines, Vec<ConnectError>)> {
         self.end_run()?;
         (self.count, self.bytes) = (0, 0);
-        Ok((mem::take(&mut self.runs), mem::take(&mut self.rejected)))
+        Ok((mem::take(&mut self.runs), mem::take(&mut self.lines), mem::take(&mut self.rejected)))
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use connector_core::source::TaskConfig;
 use connector_core::{
-    Acks, ConfigProblem, ConnectError, Metric, Plugin, PollBudget, Result, Source, SourceBatch,
+    Acks, ConfigProblem, ConnectError, Metric, Places, Plugin, PollBudget, Result, Source, SourceBatch,
     SourceContext, SourceOffset, TaskInfo, async_trait,
 };
 use serde_json::Value;
@@ -18,9 +18,10 @@ use crate::config::Config;
 use crate::error;
 use crate::finished::{Finished, Half, Pages, Tag};
 use crate::input::{Input, Next};
+use crate::lines::Lines;
 use crate::pass::{Event, Events, Object, Scope};
 use crate::pattern::Pattern;
-use crate::rows::Rows;
+use crate::rows::{InObject, Rows};
 use crate::split::Piece;
 
 /// How long rows that are there wait for more, so that slow little objects share a batch.
@@ -34,6 +35,7 @@ pub struct ObjectsSource {
     topic: Arc<str>,
     state: Mutex<Option<State>>,
     counts: Shared<Counts>,
+    places: Places<Lines>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -86,7 +88,14 @@ impl Plugin for ObjectsSource {
         match pattern {
             Ok(pattern) if problems.is_empty() => {
                 let topic = config.topic().unwrap_or_else(|| task.connector.as_str().into());
-                Ok(Self { config, pattern, topic, state: Mutex::default(), counts: Shared::default() })
+                Ok(Self {
+                    config,
+                    pattern,
+                    topic,
+                    state: Mutex::default(),
+                    counts: Shared::default(),
+                    places: Places::default(),
+                })
             }
             Ok(_) => Err(problems),
             Err(message) => {
@@ -137,7 +146,10 @@ impl ObjectsSource {
                     reading.row += 1;
                     match piece {
                         _ if row < reading.known => {}
-                        Piece::Row(text) => state.rows.push(&reading.topic, &reading.object, row, text)?,
+                        Piece::Row { line, text } => {
+                            let at = InObject { row, line };
+                            state.rows.push(&reading.topic, &reading.object, at, text)?;
+                        }
                         Piece::Bad { line, problem } => {
                             state.rows.rejected.push(error::bad_text(address, line, problem));
                         }
@@ -193,9 +205,12 @@ impl ObjectsSource {
 
     /// What was read, with where it stands.
     fn batch(&self, state: &mut State) -> Result<SourceBatch> {
-        let (runs, rejected) = state.rows.take()?;
+        let (runs, lines, rejected) = state.rows.take()?;
         self.counts().rejected += rejected.len() as u64;
         state.token += 1;
+        if !runs.is_empty() {
+            self.places.keep(state.token, lines);
+        }
         (state.due, state.moved) = (None, false);
         let half = state.reading.as_ref().map(Reading::half);
         let positions = state.pages.take(half.as_ref());
@@ -278,6 +293,7 @@ impl Source for ObjectsSource {
             told_changed: AtomicUsize::new(0),
             told_empty: AtomicBool::new(false),
         };
+        self.places.clear();
         *self.state.lock().await = Some(State {
             scope: Arc::new(scope),
             pages,
@@ -342,7 +358,12 @@ impl Source for ObjectsSource {
         }
     }
 
-    async fn commit(&self, _: &SourceOffset, _: &Acks) -> Result<()> {
+    fn place(&self, token: u64, row: usize) -> Option<String> {
+        self.places.find(token, |lines| lines.place(row))
+    }
+
+    async fn commit(&self, offset: &SourceOffset, _: &Acks) -> Result<()> {
+        self.places.committed(offset.token);
         Ok(())
     }
 

@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use connector_aws::kpl::Aggregate;
-use connector_core::Envelope;
 use connector_core::arrow::array::AsArray;
+use connector_core::{Acks, Envelope, PollBudget};
 use serde_json::json;
 
 use crate::reader::{Reader, SHARD_0, source};
@@ -66,6 +66,34 @@ async fn an_aggregated_record_is_taken_apart_and_resumed_inside_k_07() {
     assert_eq!(second.offset(SHARD_0), Some(json!({"sequenceNumber": sequence})));
     second.read_to(3).await;
     assert_eq!(second.values(), ["c", "d", "after"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_place_of_a_record_is_its_shard_and_sequence_number_until_it_is_committed() {
+    let stream = Stream::create(&kinesalite(), 1).await;
+    let mut aggregate = Aggregate::new("user-1".to_owned(), None);
+    ["a", "b"].into_iter().for_each(|data| aggregate.push(data.as_bytes().to_vec()));
+    let numbers = [stream.put("p", "secret").await, stream.put("a", aggregate.finish()).await];
+    let reader = Reader::of(&stream, &[]).await;
+    let mut places = Vec::new();
+    while places.len() < 3 {
+        let budget = PollBudget { max_records: 10, max_bytes: 1 << 20 };
+        let batch = reader.source.poll(budget).await.unwrap().unwrap();
+        let token = batch.offset.token;
+        places.extend((0..).map_while(|row| reader.source.place(token, row)));
+        reader.source.commit(&batch.offset, &Acks::default()).await.unwrap();
+        assert_eq!(reader.source.place(token, 0), None);
+    }
+    let place = format!("stream `{}` shard `{SHARD_0}` sequence number", stream.name);
+    let [whole, packed] = numbers;
+    assert_eq!(
+        places,
+        [
+            format!("{place} {whole}"),
+            format!("{place} {packed} sub-sequence number 0"),
+            format!("{place} {packed} sub-sequence number 1"),
+        ]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

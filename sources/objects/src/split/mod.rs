@@ -12,17 +12,13 @@ use connector_core::json::{JsonError, JsonErrorKind, Scanned, compact, scan_str}
 
 use text::Text;
 
-/// One text, in the order of the object.
+/// One text, in the order of the object. `line`: in which it begins, from 1.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Piece<'a> {
     /// A compact JSON text; `None` is the literal `null`.
-    Row(Option<&'a str>),
+    Row { line: u64, text: Option<&'a str> },
     /// Something else; reading goes on behind it.
-    Bad {
-        /// The line in which it begins, from 1.
-        line: u64,
-        problem: Problem,
-    },
+    Bad { line: u64, problem: Problem },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +86,7 @@ struct Skip {
 
 enum Found {
     /// In the buffer, compact already.
-    Compact(Range<usize>),
+    Compact(Range<usize>, u64),
     /// In the buffer, complete, unchecked.
     Text(Range<usize>, u64),
     Bad(u64, Problem),
@@ -137,15 +133,18 @@ impl Splitter {
     /// The piece that is ready.
     pub fn take(&mut self) -> Option<Piece<'_>> {
         match self.found.take()? {
-            Found::Compact(range) => {
+            Found::Compact(range, line) => {
                 let text = simdutf8::basic::from_utf8(self.buffer.get(range)?).ok()?;
-                Some(Piece::Row(Some(text)))
+                Some(Piece::Row { line, text: Some(text) })
             }
             Found::Text(range, line) => {
                 self.compacted.clear();
                 match compact(self.buffer.get(range)?, &mut self.compacted) {
-                    Ok(false) => Some(Piece::Row(None)),
-                    Ok(true) => simdutf8::basic::from_utf8(&self.compacted).ok().map(|t| Piece::Row(Some(t))),
+                    Ok(false) => Some(Piece::Row { line, text: None }),
+                    Ok(true) => {
+                        let text = simdutf8::basic::from_utf8(&self.compacted).ok()?;
+                        Some(Piece::Row { line, text: Some(text) })
+                    }
                     Err(error) => Some(Piece::Bad { line, problem: Problem::Syntax(error) }),
                 }
             }
@@ -248,7 +247,7 @@ impl Splitter {
         let range = self.start..self.start + line.len();
         is_text.then(|| {
             self.start = range.end;
-            Found::Compact(range)
+            Found::Compact(range, self.line)
         })
     }
 

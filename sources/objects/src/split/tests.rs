@@ -19,7 +19,7 @@ fn split(bytes: &[u8], limit: usize, cuts: &[usize]) -> Vec<Got> {
     let mut take = |splitter: &mut Splitter, last: bool| {
         while splitter.is_ready(last) {
             got.push(match splitter.take().unwrap() {
-                Piece::Row(row) => Got::Row(row.map(str::to_owned)),
+                Piece::Row { text, .. } => Got::Row(text.map(str::to_owned)),
                 Piece::Bad { line, problem: Problem::Syntax(error) } => Got::Bad(line, Some(error.kind)),
                 Piece::Bad { line, problem: Problem::TooLong } => Got::Bad(line, None),
             });
@@ -76,6 +76,24 @@ fn the_elements_of_an_array_around_everything_are_the_rows() {
     assert_eq!(all("[\n  {\n    \"a\": 1\n  },\n  [2],\n  3\n]\n"), expected);
     assert_eq!(all("[{\"a\":1}]\n[[2]]\n[]\n[3]"), expected);
     assert_eq!(all("[null]"), [Got::Row(None)]);
+}
+
+#[test]
+fn a_row_is_in_the_line_in_which_its_text_begins() {
+    let text = "\u{feff}\n{\"n\":\n1}{\"n\":2}\r\n{\"n\":3}\n{\"n\":x}\n\n[4,\n  5,\n {\n}]\nnull";
+    for chunk in [1, 2, 7, text.len()] {
+        let (mut splitter, mut lines) = (Splitter::new(LIMIT), Vec::new());
+        let mut chunks = text.as_bytes().chunks(chunk).peekable();
+        while let Some(bytes) = chunks.next() {
+            splitter.feed(bytes);
+            while splitter.is_ready(chunks.peek().is_none()) {
+                if let Some(Piece::Row { line, .. }) = splitter.take() {
+                    lines.push(line);
+                }
+            }
+        }
+        assert_eq!(lines, [2, 3, 4, 7, 8, 9, 11], "in chunks of {chunk}");
+    }
 }
 
 #[test]

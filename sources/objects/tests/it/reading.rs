@@ -5,8 +5,8 @@ use std::fs::File;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use connector_core::Envelope;
 use connector_core::arrow::array::{Array, AsArray};
+use connector_core::{Acks, Envelope};
 
 use crate::{Task, gzip, keys, lines, rows, write};
 
@@ -120,6 +120,48 @@ fn peak_mib() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() / 1024
+}
+
+#[tokio::test]
+async fn the_place_of_a_row_is_its_object_and_line_until_it_is_committed() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "a.json", "{\"n\":0}\n{\"n\":x}\n{\"n\":\n 1}\n{\"n\":2}\n");
+    write(folder.path(), "b.json.gz", gzip(b"\n[{\"n\":3},\n{\"n\":4}]"));
+    (5..9).for_each(|n| write(folder.path(), &format!("c/{n}.json"), lines(n..n + 1)));
+    let mut task = Task::open(&keys(folder.path().to_str().unwrap(), &[]), Vec::new()).await;
+    let (mut places, mut restarted) = (Vec::new(), None);
+    // As many polls at once as a host has under way.
+    let mut polled = Vec::new();
+    while let Some(batch) = task.poll(2).await.unwrap() {
+        if restarted.is_none() {
+            restarted = Some(task.positions.clone());
+        }
+        polled.push(batch.offset);
+    }
+    for offset in &polled {
+        places.extend((0..).map_while(|row| task.source.place(offset.token, row)));
+    }
+    let address = |name: &str| format!("file://{}/{name}", folder.path().display());
+    let expected: Vec<_> =
+        ["a.json line 1", "a.json line 3", "a.json line 5", "b.json.gz line 2", "b.json.gz line 3"]
+            .into_iter()
+            .map(str::to_owned)
+            .chain((5..9).map(|n| format!("c/{n}.json line 1")))
+            .map(|place| address(&place))
+            .collect();
+    assert_eq!(places, expected);
+    for (at, offset) in polled.iter().enumerate() {
+        task.source.commit(offset, &Acks::default()).await.unwrap();
+        assert_eq!(task.source.place(offset.token, 0), None);
+        if at == 0 {
+            assert_eq!(task.source.place(polled[1].token, 0), Some(address("a.json line 3")));
+        }
+    }
+
+    // In the middle of an object: lines count from its start.
+    let mut task = Task::open(&keys(folder.path().to_str().unwrap(), &[]), restarted.unwrap()).await;
+    let batch = task.poll(1).await.unwrap().unwrap();
+    assert_eq!(task.source.place(batch.offset.token, 0), Some(address("a.json line 3")));
 }
 
 #[tokio::test]
