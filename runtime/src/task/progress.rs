@@ -246,7 +246,7 @@ mod tests {
         let progress = Progress { acknowledged: 3, intent: Some(Intent { end: 9, positions }) };
         let (parts, head) = progress.records(2);
         assert_eq!(parts.len(), 3);
-        let read = stored(&[parts.as_slice(), &[head.clone()]].concat());
+        let read = stored(&[parts.as_slice(), std::slice::from_ref(&head)].concat());
         assert_eq!(read.tasks[&2], progress);
         // Few and large ones too: what one record holds, a broker takes.
         let large: Vec<_> = (0..200).map(|n| position(&"x".repeat(8 << 10), n)).collect();

@@ -1,0 +1,148 @@
+//! The way of records through a sink task: from the feed through the pipeline into the sink, or refused.
+
+use arrow::array::{AsArray, BooleanArray, Int64Array, RecordBatch};
+use arrow::datatypes::Int64Type;
+use connector_core::{Batch, ConnectError, Envelope, Rejection, Result, Run, Stage, TopicPartition};
+
+use super::Running;
+use crate::config::Tolerance;
+use crate::task::feed::{Fetched, Piece, Records};
+use crate::task::flush::Due;
+use crate::task::retry;
+use crate::task::status::Counters;
+
+impl Running {
+    pub(super) async fn take(&mut self, fetched: Fetched) -> Result<()> {
+        let Fetched { epoch, partition: tp, what } = fetched;
+        let Some(ledger) = self.ledgers.get_mut(&tp).filter(|l| l.epoch == epoch) else { return Ok(()) };
+        let Records { records, permit, last_offset, high_watermark, whole } = match what {
+            Piece::Records(records) => records,
+            Piece::Refused(errors) => return self.refused(&tp, errors),
+            Piece::End => {
+                self.at_end.insert(tp);
+                if self.task.direct {
+                    self.source_ended();
+                }
+                return Ok(());
+            }
+        };
+        self.torn = !whole;
+        let Some(offsets) = Envelope::of(&records)?.offsets() else {
+            return Err(ConnectError::internal("feed", "a batch has no offsets"));
+        };
+        let skip = ledger.read(offsets, permit);
+        let records = records.slice(skip, records.num_rows() - skip);
+        if records.num_rows() == 0 {
+            return Ok(());
+        }
+        Counters::add(&self.task.status.counters.read, records.num_rows());
+        if high_watermark >= 0 {
+            self.task.status.set_lag(&tp, (high_watermark - last_offset - 1).max(0));
+        }
+        self.write(&tp, records).await
+    }
+
+    /// What the source could not read as records.
+    fn refused(&self, tp: &TopicPartition, errors: Vec<ConnectError>) -> Result<()> {
+        Counters::add(&self.task.status.counters.read, errors.len());
+        for error in errors {
+            if self.task.tolerance == Tolerance::None {
+                return Err(error.no_retry().hint_if_none("errors.tolerance: all skips what cannot be read"));
+            }
+            self.task.status.skipped(&format!("{tp}: "), &error);
+        }
+        Ok(())
+    }
+
+    fn source_ended(&mut self) {
+        self.force = Due::Read;
+        let (connector, task) = (&self.task.status.connector, self.task.status.task);
+        tracing::info!(connector, task, "the source has come to its end");
+        self.task.status.remark("the source has come to its end");
+    }
+
+    async fn write(&mut self, tp: &TopicPartition, records: RecordBatch) -> Result<()> {
+        let status = self.task.status.clone();
+        let counters = &status.counters;
+        let processed = self.task.pipeline.process(Run::new(records), tp).await.map_err(|e| e.at(tp))?;
+        Counters::add(&counters.filtered, processed.filtered);
+        for (offset, rejection) in processed.rejected {
+            self.reject(tp, offset, rejection)?;
+        }
+        let direct = self.task.direct;
+        for run in processed.runs {
+            if let Some(topic) = run.topic.filter(|topic| !direct && **topic != *tp.topic) {
+                let message = format!("{tp}: a transform sends records to topic `{topic}`");
+                return Err(ConnectError::user("sink.topic", message).hint(
+                    "a sink writes records under the topic that they were read from; drop the router",
+                ));
+            }
+            let offsets = offsets_of(&run.records)?;
+            let mut written = retry::with_backoff(&status, &self.task.stop, || {
+                self.task.sink.write(Batch::new(tp.clone(), run.records.clone()))
+            })
+            .await
+            .map_err(|e| e.at(tp))?;
+            Counters::add(&counters.filtered, written.filtered);
+            let rejected = std::mem::take(&mut written.rejected);
+            let taken = without(&offsets, &rejected)?;
+            for rejection in rejected {
+                let offset = offsets.values().get(rejection.row).copied();
+                self.reject(tp, offset, rejection)?;
+            }
+            if let Some(ledger) = self.ledgers.get_mut(tp) {
+                ledger.wrote(taken, &written);
+            }
+        }
+        Ok(())
+    }
+
+    /// Skips the record, or fails the task, as `errors.tolerance` says. What a sink itself refuses is never skipped
+    /// without a dead letter queue, as in Connect: the record would be gone without a trace.
+    fn reject(&mut self, tp: &TopicPartition, offset: Option<i64>, rejection: Rejection) -> Result<()> {
+        let record = offset.map_or_else(|| tp.to_string(), |offset| format!("{tp} offset {offset}"));
+        let origin = offset.and_then(|offset| self.feed.reader.place(offset));
+        let place = origin.map_or_else(|| record.clone(), |origin| format!("{record} ({origin})"));
+        let answered = offset.is_some_and(|offset| self.feed.reader.refuse(offset, &rejection.error));
+        let tolerated = self.task.tolerance == Tolerance::All && rejection.stage != Stage::TaskPut;
+        if answered || tolerated {
+            self.task.status.skipped(&format!("{place}: "), &rejection.error);
+            if let (Some(offset), Some(ledger)) = (offset, self.ledgers.get_mut(tp)) {
+                ledger.rejected(offset);
+            }
+            return Ok(());
+        }
+        let mut error = rejection.error.no_retry();
+        // A sink says the offset, but does not know where the record came from.
+        if let Some(said) = error.message.strip_prefix(&format!("{record}: ")) {
+            error.message = said.to_owned();
+        }
+        error = error.at(place);
+        if error.hint.is_empty() && rejection.stage != Stage::TaskPut {
+            error = error.hint("errors.tolerance: all skips such records");
+        }
+        Err(error)
+    }
+}
+
+/// The offsets of the rows that were not refused.
+fn without(offsets: &Int64Array, rejected: &[Rejection]) -> Result<Int64Array> {
+    if rejected.is_empty() {
+        return Ok(offsets.clone());
+    }
+    let mut keep = vec![true; offsets.len()];
+    for rejection in rejected {
+        if let Some(row) = keep.get_mut(rejection.row) {
+            *row = false;
+        }
+    }
+    let kept = arrow::compute::filter(offsets, &BooleanArray::from(keep))?;
+    Ok(kept.as_primitive::<Int64Type>().clone())
+}
+
+fn offsets_of(records: &RecordBatch) -> Result<Int64Array> {
+    Envelope::of(records)?.offsets().cloned().ok_or_else(|| {
+        ConnectError::internal("transform", "a transform dropped the `offset` column")
+            .hint("keep the envelope columns that are not changed")
+    })
+}
