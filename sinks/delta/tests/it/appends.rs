@@ -286,3 +286,27 @@ async fn the_clock_and_the_number_of_records_end_ranges() {
     let values: Vec<&str> = values.iter().map(String::as_str).collect();
     assert_eq!(write(&*sink, &partition(0), 0, &values).await.cut, Some(6));
 }
+
+#[tokio::test]
+async fn a_cut_is_flushed_while_files_grow_with_the_rows_behind_it() {
+    let lake = Lake::empty();
+    let sink = sink(&lake.url("t"), &[("flush.size", "100"), ("delta.schema", "n long, text string")]);
+    let tp = partition(0);
+    open(&*sink, std::slice::from_ref(&tp)).await;
+    // 9 MiB: more than is held back from the files.
+    let text = "x".repeat(100_000);
+    let values: Vec<String> = (0..290).map(|n| format!(r#"{{"n":{n},"text":"{text}{n}"}}"#)).collect();
+    let write_rows = async |range: std::ops::Range<usize>| {
+        let start = range.start as i64;
+        let values: Vec<&str> = values[range].iter().map(String::as_str).collect();
+        write(&*sink, &tp, start, &values).await.cut
+    };
+    assert_eq!(write_rows(0..190).await, Some(100));
+    publish(&*sink, &[(&tp, 0..100)]).await;
+    assert_eq!(integers(&table(&lake.url("t")).await.unwrap(), "n").await, (0..100).collect::<Vec<_>>());
+    assert_eq!(write_rows(190..290).await, Some(200));
+    publish(&*sink, &[(&tp, 100..200)]).await;
+    // The open rest is a range too when the host forces it.
+    publish(&*sink, &[(&tp, 200..290)]).await;
+    assert_eq!(integers(&table(&lake.url("t")).await.unwrap(), "n").await, (0..290).collect::<Vec<_>>());
+}
