@@ -144,6 +144,14 @@ fn an_endless_source_is_refused_before_anything_runs() {
 }
 
 #[test]
+fn a_file_without_connectors_is_no_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = run(dir.path(), "", &[]);
+    assert_eq!(code(&output), 1, "{}", text(&output));
+    assert!(text(&output).contains("nothing to run"), "{}", text(&output));
+}
+
+#[test]
 fn one_connector_may_end_while_the_others_go_on() {
     let topic = unique("bounded");
     produce(&topic, 1, 50);

@@ -64,6 +64,10 @@ pub(super) fn run(args: &Args, registry: &Registry) -> u8 {
         Ok(deployment) => deployment,
         Err(diagnostics) => return refuse(&diagnostics),
     };
+    if args.until.is_some() && deployment.connectors.is_empty() {
+        tracing::error!("no file declares a connector, so there is nothing to run to its end");
+        return WRONG_CONFIG;
+    }
     if args.until.is_some() {
         let endless: Vec<_> = deployment.connectors.iter_mut().filter_map(|c| c.bound()).collect();
         if !endless.is_empty() {
