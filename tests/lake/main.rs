@@ -38,8 +38,13 @@ fn rows() -> Rows {
 
 fn create_streams(endpoint: &str, id: &str) {
     block_on(async {
-        let access =
-            connector_aws::access::Access { endpoint: Some(endpoint.to_owned()), ..Default::default() };
+        let key = || connector_core::Secret::new("test");
+        let access = connector_aws::access::Access {
+            region: Some("us-east-1".to_owned()),
+            endpoint: Some(endpoint.to_owned()),
+            key: Some((key(), key())),
+            role: None,
+        };
         let client = connector_aws::kinesis::client(&access, 3).await;
         for table in TABLES {
             let name = format!("streaming-{id}-{table}");
