@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use connector_core::Result;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -40,6 +41,9 @@ enum State {
     Waiting(PutPayload),
     Sent(PartId),
 }
+
+/// How long an upload that is given up may take to begin.
+const BEGUN: Duration = Duration::from_secs(2);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -133,6 +137,10 @@ impl Upload {
     /// Gives up; parts that the store has are deleted.
     pub async fn abort(&self, store: &Store) {
         let mut background = std::mem::take(&mut *lock(&self.background));
+        if self.id.get().is_none() {
+            // An upload that is just being begun must be known to be given up.
+            let _ = tokio::time::timeout(BEGUN, background.join_next()).await;
+        }
         background.shutdown().await;
         let Some(id) = self.id.get() else { return };
         if let Err(cause) = store.parts.abort_multipart(&self.key, id).await {
