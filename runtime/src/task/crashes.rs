@@ -61,6 +61,8 @@ fn step<T>(fuse: &Shared<Fuse>, step: impl FnOnce() -> T) -> Result<T> {
 struct Shuffled {
     next: Mutex<BTreeMap<&'static str, i64>>,
     turn: Mutex<usize>,
+    /// The turn at which something is met that is no record.
+    broken_at: Option<usize>,
 }
 
 #[async_trait]
@@ -81,6 +83,13 @@ impl Source for Shuffled {
     async fn poll(&self, _: PollBudget) -> Result<Option<SourceBatch>> {
         let (mut next, mut turn) = (self.next.lock().unwrap(), self.turn.lock().unwrap());
         let mut batch = SourceBatch::new(Vec::new(), SourceOffset::default());
+        if self.broken_at.is_some_and(|at| *turn >= at) {
+            *turn += 1;
+            batch.rejected.push(ConnectError::user("test.broken", "b.json line 1: no JSON"));
+            let offset = Map::from_iter([("row".to_owned(), Value::from(1))]);
+            batch.offset.positions.push(Position { partition: partition("broken"), offset });
+            return Ok(Some(batch));
+        }
         // One or two shards at a time, each a run of its own; now and then a position without rows.
         for _ in 0..1 + *turn % 2 {
             *turn += 1;
@@ -129,6 +138,7 @@ struct World {
     rows: Vec<String>,
     version: Option<Offset>,
     positions: Stores,
+    broken_at: Option<usize>,
 }
 
 /// A table that keeps its offset with its rows.
@@ -215,6 +225,7 @@ impl Positions for Kept {
 
 /// One life of the process.
 async fn live(world: &Shared<World>, fuse: Fuse, seed: usize) -> Result<()> {
+    let broken_at = world.lock().unwrap().broken_at;
     let fuse = Arc::new(Mutex::new(fuse));
     let kept = Arc::new(Kept { world: world.clone(), fuse: fuse.clone() });
     let sink = Arc::new(Rows { world: world.clone(), fuse: fuse.clone(), open: Mutex::default() });
@@ -231,11 +242,12 @@ async fn live(world: &Shared<World>, fuse: Fuse, seed: usize) -> Result<()> {
     let (budget, stop) = (MemoryBudget::new(64 << 20), CancellationToken::new());
     let topics = Arc::new(NoTopics);
     let feed = direct::start(DirectOptions {
-        source: Arc::new(Shuffled { next: Mutex::default(), turn: Mutex::new(seed) }),
+        source: Arc::new(Shuffled { next: Mutex::default(), turn: Mutex::new(seed), broken_at }),
         context: SourceContext { task: TaskConfig::new(), positions: stored.positions, topics },
         partition: tp.clone(),
         counter,
         positions: kept,
+        tolerance: Tolerance::None,
         budget: budget.clone(),
         status: status.clone(),
         stop: stop.clone(),
@@ -285,4 +297,23 @@ async fn killed_at_each_step_and_again_no_row_is_lost_or_doubled() {
         }
     }
     assert!(deaths > 150, "only {deaths} of 240 lives ended early");
+}
+
+#[tokio::test]
+async fn what_fails_the_task_is_met_again_after_a_restart() {
+    for at in 0..30 {
+        let world = Arc::new(Mutex::new(World { broken_at: Some(at), ..World::default() }));
+        for _ in 0..2 {
+            let error = live(&world, Fuse::default(), 0).await.unwrap_err();
+            assert_eq!(error.code, "test.broken");
+            let stored = Stored::read(world.lock().unwrap().positions.of("c")).unwrap();
+            let moved = |p: &Position| p.partition == partition("broken");
+            assert!(!stored.positions.iter().any(moved), "skipped, broken at turn {at}");
+        }
+        world.lock().unwrap().broken_at = None;
+        live(&world, Fuse::default(), 0).await.unwrap();
+        let mut rows = std::mem::take(&mut world.lock().unwrap().rows);
+        rows.sort();
+        assert_eq!(rows, all());
+    }
 }

@@ -23,6 +23,7 @@ use super::progress::{Intent, Progress};
 use super::retry;
 use super::source::{POLL, number, refuse};
 use super::status::TaskStatus;
+use crate::config::Tolerance;
 
 /// Batches that wait for the task.
 const QUEUED: usize = 2;
@@ -40,6 +41,7 @@ pub struct DirectOptions {
     /// Number of the first record.
     pub counter: Offset,
     pub positions: Arc<dyn Positions>,
+    pub tolerance: Tolerance,
     pub budget: MemoryBudget,
     pub status: Arc<TaskStatus>,
     pub stop: CancellationToken,
@@ -143,10 +145,14 @@ impl Direct {
             numbered.push(number(&run.records, next)?);
             next += i64::try_from(run.records.num_rows()).unwrap_or(0);
         }
-        lock(&self.shared).pending.push_back(Polled { first, end: next, offset });
         if !rejected.is_empty() {
             self.hand_over(Piece::Refused(rejected)).await?;
+            if self.options.tolerance == Tolerance::None {
+                // The task fails of it. Nothing that this batch moved may be stored: it must be met again.
+                return std::future::pending().await;
+            }
         }
+        lock(&self.shared).pending.push_back(Polled { first, end: next, offset });
         let parts = numbered.len();
         for (at, records) in numbered.into_iter().enumerate() {
             let last_offset = next_of(&records, first) - 1;

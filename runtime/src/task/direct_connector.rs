@@ -128,6 +128,7 @@ impl Worker {
             partition,
             counter,
             positions,
+            tolerance: connector.errors_tolerance,
             budget: self.budget.clone(),
             status: status.clone(),
             stop: self.stop.clone(),

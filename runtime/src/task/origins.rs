@@ -134,6 +134,7 @@ async fn run(mut batches: Vec<Vec<Vec<&'static str>>>) -> Result<()> {
         partition: tp.clone(),
         counter: 40,
         positions: Arc::new(Forgetful),
+        tolerance: Tolerance::None,
         budget: budget.clone(),
         status: status.clone(),
         stop: stop.clone(),
