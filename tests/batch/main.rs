@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::Value;
-use support::{S3, sidestream};
+use support::{S3, rows, sidestream};
 
 /// A worker that needs no Kafka.
 const STATE_FILE: &str = "  offset.storage.file.filename: state/offsets\n";
@@ -162,19 +162,6 @@ fn read(table: &Path) -> Seen {
     let mut rows = seen["rows"]["deltalake"].as_array().unwrap().clone();
     rows.sort_by_key(|row| row["ind"].as_u64());
     Seen { version: seen["version"].as_u64().unwrap(), rows }
-}
-
-/// Rows of the three tables, made by the program itself: `[pin, geo, user]`.
-fn rows(count: usize, seed: u32) -> [Vec<Value>; 3] {
-    let dir = tempfile::tempdir().unwrap();
-    let (count, seed) = (count.to_string(), seed.to_string());
-    let into = format!("file://{}", dir.path().display());
-    let made = sidestream(dir.path(), &["datagen", "--into", &into, "--rows", &count, "--seed", &seed], &[]);
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    ["pinterest_data", "geolocation_data", "user_data"].map(|table| {
-        let text = fs::read_to_string(dir.path().join(format!("{table}.jsonl"))).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    })
 }
 
 fn gzip(text: &[u8]) -> Vec<u8> {

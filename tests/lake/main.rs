@@ -13,28 +13,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use support::http::{KAFKA_JSON, post, python_json, request};
 use support::process::free_port;
-use support::{Database, Services, Sidestream, block_on, services, sidestream, unique, wait_until};
+use support::{Database, Services, Sidestream, block_on, rows, services, sidestream, unique, wait_until};
 
 const LONG: Duration = Duration::from_secs(150);
 const TABLES: [&str; 3] = ["pin", "geo", "user"];
 const DATABASE_ROWS: usize = 300;
 /// Rows posted to the topics and to the streams, of each table.
 const POSTED: usize = 40;
-
-type Rows = [Vec<Value>; 3];
-
-/// Rows of the three tables, made by the program itself; the keys of the posted ones begin after the database's.
-fn rows() -> Rows {
-    let dir = tempfile::tempdir().unwrap();
-    let count = (DATABASE_ROWS + 2 * POSTED).to_string();
-    let into = format!("file://{}", dir.path().display());
-    let made = sidestream(dir.path(), &["datagen", "--into", &into, "--rows", &count], &[]);
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    ["pinterest_data", "geolocation_data", "user_data"].map(|table| {
-        let text = fs::read_to_string(dir.path().join(format!("{table}.jsonl"))).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    })
-}
 
 fn create_streams(endpoint: &str, id: &str) {
     block_on(async {
@@ -89,9 +74,14 @@ fn the_whole_pipeline_answers_the_eight_queries_from_either_half() {
     create_streams(&moto.url, &id);
     let database = Database::create(&mysql);
     let count = DATABASE_ROWS.to_string();
-    let filled = sidestream(Path::new("/"), &["datagen", "--into", &database.url, "--rows", &count], &[]);
+    let filled = sidestream(
+        Path::new("/"),
+        &["datagen", "--into", &database.url, "--rows", &count, "--seed", "1"],
+        &[],
+    );
     assert!(filled.status.success(), "{}", String::from_utf8_lossy(&filled.stderr));
-    let rows = rows();
+    // The keys of the posted rows begin after the database's.
+    let rows = rows(DATABASE_ROWS + 2 * POSTED, 1);
 
     let secrets = tempfile::tempdir().unwrap();
     let (login, place) = database.url.strip_prefix("mysql://").unwrap().split_once('@').unwrap();

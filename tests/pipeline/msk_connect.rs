@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::support::http::python_json;
-use crate::support::{Record, S3, Services, Sidestream, services, unique};
-use crate::{SOON, TABLES, rows, wait_committed};
+use crate::support::{Record, S3, Services, Sidestream, rows, services, unique};
+use crate::{SOON, TABLES, wait_committed};
 
 /// The configuration that these pipelines have on MSK Connect (13 lines), with the id filled in, and below it what
 /// another endpoint than AWS needs.

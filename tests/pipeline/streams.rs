@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use crate::support::http::{python_json, request};
 use crate::support::process::free_port;
-use crate::support::{Services, Sidestream, block_on, services, unique, wait_until};
-use crate::{SOON, TABLES, rows};
+use crate::support::{Services, Sidestream, block_on, rows, services, unique, wait_until};
+use crate::{SOON, TABLES};
 
 const STEPS: usize = 40;
 const KEY: &str = "partition-1";

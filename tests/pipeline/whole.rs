@@ -10,8 +10,10 @@ use crate::cleaned::check_cleaned;
 use crate::client::{Client, EndOnDrop};
 use crate::support::layout::{Coverage, coverage, objects};
 use crate::support::process::free_port;
-use crate::support::{Database, Record, S3, Services, Sidestream, services, sidestream, unique, wait_until};
-use crate::{LONG, SOON, TABLES, rows, wait_committed};
+use crate::support::{
+    Database, Record, S3, Services, Sidestream, rows, services, sidestream, unique, wait_until,
+};
+use crate::{LONG, SOON, TABLES, wait_committed};
 
 const DATABASE_ROWS: usize = 10_000;
 const POSTED_STEPS: usize = 700;

@@ -105,3 +105,16 @@ pub fn python() -> std::path::PathBuf {
     work.unwrap_or_else(|| std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(".work"))
         .join("venv/bin/python")
 }
+
+/// Rows of the three tables, made by the program itself: `[pin, geo, user]`.
+pub fn rows(count: usize, seed: u32) -> [Vec<serde_json::Value>; 3] {
+    let dir = tempfile::tempdir().unwrap();
+    let (count, seed) = (count.to_string(), seed.to_string());
+    let into = format!("file://{}", dir.path().display());
+    let made = sidestream(dir.path(), &["datagen", "--into", &into, "--rows", &count, "--seed", &seed], &[]);
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    ["pinterest_data", "geolocation_data", "user_data"].map(|table| {
+        let text = std::fs::read_to_string(dir.path().join(format!("{table}.jsonl"))).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    })
+}

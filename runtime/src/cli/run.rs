@@ -74,10 +74,9 @@ pub(super) fn run(args: &Args, registry: &Registry) -> u8 {
             return refuse(&endless);
         }
     }
-    let needs_kafka = |c: &config::ConnectorConfig| c.source.is_none() || c.sink.is_none();
     let worker = &deployment.worker;
     if worker.bootstrap_servers.is_none()
-        && (worker.offset_storage_file.is_none() || deployment.connectors.iter().any(needs_kafka))
+        && (worker.offset_storage_file.is_none() || !deployment.connectors.iter().all(|c| c.is_direct()))
     {
         tracing::error!(
             "no file says where Kafka is; add one with `worker: {{bootstrap.servers: host:9092}}`"

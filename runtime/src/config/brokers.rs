@@ -16,9 +16,9 @@ pub(super) fn check(
     if worker.names_brokers {
         return;
     }
-    let is_direct = |c: &ConnectorConfig| c.source.is_some() && c.sink.is_some();
-    let all_direct =
-        !declared.is_empty() && connectors.len() == declared.len() && connectors.iter().all(is_direct);
+    let all_direct = !declared.is_empty()
+        && connectors.len() == declared.len()
+        && connectors.iter().all(ConnectorConfig::is_direct);
     let has_file = worker.offset_storage_file.is_some();
     match (all_direct, section) {
         (true, _) if has_file => {}

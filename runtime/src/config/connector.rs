@@ -321,6 +321,16 @@ fn is_bounded(source: &PluginUse, direct: bool) -> bool {
 }
 
 impl ConnectorConfig {
+    /// It has both ends, and no Kafka in between.
+    pub fn is_direct(&self) -> bool {
+        self.source.is_some() && self.sink.is_some()
+    }
+
+    /// It writes to Kafka until its source has no more.
+    pub fn is_bounded_source(&self) -> bool {
+        self.bounded_run && self.sink.is_none()
+    }
+
     /// Makes the connector end once it is caught up, or says why it cannot.
     pub fn bound(&mut self) -> Option<Diagnostic> {
         self.bounded_run = true;

@@ -67,15 +67,7 @@ impl Worker {
         }
         let mut tasks = Vec::new();
         for task in 0..connector.tasks_max {
-            let status = match task {
-                0 => first.clone(),
-                _ => self.board.register(
-                    &connector.name,
-                    task,
-                    (Kind::Sink, &sink.component.name),
-                    &connector.secrets,
-                ),
-            };
+            let status = self.status_of(connector, task, first, (Kind::Sink, &sink.component.name));
             let (worker, connector, sink) = (self.clone(), connector.clone(), sink.clone());
             let (topics, goal) = (topics.clone(), goal.clone());
             tasks.push(tokio::spawn(async move {
@@ -224,15 +216,7 @@ impl Worker {
         )?;
         let mut tasks = Vec::new();
         for (task, config) in plan.into_iter().enumerate() {
-            let status = match task {
-                0 => first.clone(),
-                _ => self.board.register(
-                    &connector.name,
-                    task,
-                    (Kind::Source, &plugin.component.name),
-                    &connector.secrets,
-                ),
-            };
+            let status = self.status_of(connector, task, first, (Kind::Source, &plugin.component.name));
             let (worker, connector, plugin) = (self.clone(), connector.clone(), plugin.clone());
             let settings = settings.clone();
             tasks.push(tokio::spawn(async move {
@@ -292,6 +276,20 @@ impl Worker {
             bounded: connector.bounded_run,
         };
         task.run().await
+    }
+
+    /// The first task has a status before it is known how many there are.
+    pub(super) fn status_of(
+        &self,
+        connector: &ConnectorConfig,
+        task: usize,
+        first: &Arc<TaskStatus>,
+        plugin: (Kind, &str),
+    ) -> Arc<TaskStatus> {
+        match task {
+            0 => first.clone(),
+            _ => self.board.register(&connector.name, task, plugin, &connector.secrets),
+        }
     }
 
     /// What each task is to do; `None` when the worker stops first.
@@ -381,8 +379,7 @@ pub(super) fn transforms(
 }
 
 pub(super) fn info(connector: &ConnectorConfig, task: usize) -> TaskInfo {
-    let direct = connector.source.is_some() && connector.sink.is_some();
-    TaskInfo { connector: connector.name.clone(), task, direct }
+    TaskInfo { connector: connector.name.clone(), task, direct: connector.is_direct() }
 }
 
 pub(super) fn expose_sink(status: &TaskStatus, sink: &Arc<dyn Sink>) {

@@ -43,15 +43,7 @@ impl Worker {
         };
         let mut tasks = Vec::new();
         for (task, config) in plan.into_iter().enumerate() {
-            let status = match task {
-                0 => first.clone(),
-                _ => self.board.register(
-                    &connector.name,
-                    task,
-                    (Kind::Sink, &sink.component.name),
-                    &connector.secrets,
-                ),
-            };
+            let status = self.status_of(connector, task, first, (Kind::Sink, &sink.component.name));
             let counter = settled.tasks.get(&task).map_or(0, |progress| progress.acknowledged);
             let topics: Arc<dyn TopicDirectory> = match self.admin() {
                 Ok(admin) => Arc::new(admin.clone()),

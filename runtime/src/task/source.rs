@@ -228,7 +228,7 @@ impl Running {
         });
         let mut flight =
             InFlight { offset: batch.offset, total, filtered: 0, rejected: 0, sent: sent.clone() };
-        self.refused(batch.rejected)?;
+        self.task.status.unreadable(self.task.tolerance, "", batch.rejected)?;
         let mut next = base;
         for run in batch.runs {
             let topic = run.topic.clone().ok_or_else(|| {
@@ -250,18 +250,6 @@ impl Running {
         }
         sent.delivered_all();
         self.in_flight.push_back(flight);
-        Ok(())
-    }
-
-    /// What the source could not read as records.
-    fn refused(&self, errors: Vec<ConnectError>) -> Result<()> {
-        Counters::add(&self.task.status.counters.read, errors.len());
-        for error in errors {
-            if self.task.tolerance == Tolerance::None {
-                return Err(error.no_retry().hint_if_none("errors.tolerance: all skips what cannot be read"));
-            }
-            self.task.status.skipped("", &error);
-        }
         Ok(())
     }
 

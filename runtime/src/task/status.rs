@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use chrono::{DateTime, Utc};
-use connector_core::{ConnectError, Kind, Metric, TopicPartition};
+use connector_core::{ConnectError, Kind, Metric, Result, TopicPartition};
 use serde::Serialize;
 
-use crate::config::SecretSet;
+use crate::config::{SecretSet, Tolerance};
 
 /// Connect's task states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -107,6 +107,18 @@ impl TaskStatus {
     pub fn skipped(&self, place: &str, error: &ConnectError) {
         self.told_skipped(place, error);
         Counters::add(&self.counters.rejected, 1);
+    }
+
+    /// What a source could not read as records: the first fails the task, or all are skipped.
+    pub fn unreadable(&self, tolerance: Tolerance, place: &str, errors: Vec<ConnectError>) -> Result<()> {
+        Counters::add(&self.counters.read, errors.len());
+        for error in errors {
+            if tolerance == Tolerance::None {
+                return Err(error.no_retry().hint_if_none("errors.tolerance: all skips what cannot be read"));
+            }
+            self.skipped(place, &error);
+        }
+        Ok(())
     }
 
     /// Says why a record goes no further, as long as there are not many of them.

@@ -14,7 +14,7 @@ use super::budget::MemoryBudget;
 use super::position_file::PositionFile;
 use super::retry;
 use super::status::{State, StatusBoard, TaskStatus};
-use crate::config::{ConnectorConfig, Deployment};
+use crate::config::Deployment;
 use crate::kafka::admin::Admin;
 use crate::kafka::offsets::OffsetStore;
 use crate::kafka::producer::Producers;
@@ -54,9 +54,7 @@ impl Worker {
         });
         let has_kafka = worker.bootstrap_servers.is_some();
         let file = worker.offset_storage_file.as_ref().filter(|_| !has_kafka);
-        let is_bounded_source =
-            |connector: &&ConnectorConfig| connector.bounded_run && connector.sink.is_none();
-        let bounded_sources = deployment.connectors.iter().filter(is_bounded_source).count();
+        let bounded_sources = deployment.connectors.iter().filter(|c| c.is_bounded_source()).count();
         Ok(Arc::new(Self {
             admin: if has_kafka { Some(Admin::new(worker, &handle)?) } else { None },
             position_file: file.map(PositionFile::new),
@@ -135,7 +133,7 @@ impl Worker {
             let all = join_all(connectors.into_iter().map(|(connector, status)| {
                 let worker = self.clone();
                 async move {
-                    let source = connector.bounded_run && connector.sink.is_none();
+                    let source = connector.is_bounded_source();
                     worker.clone().run_connector(connector, status).await;
                     if source {
                         worker.sources_left.send_modify(|left| *left -= 1);

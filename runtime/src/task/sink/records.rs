@@ -17,7 +17,9 @@ impl Running {
         let Some(ledger) = self.ledgers.get_mut(&tp).filter(|l| l.epoch == epoch) else { return Ok(()) };
         let Records { records, permit, last_offset, high_watermark, whole } = match what {
             Piece::Records(records) => records,
-            Piece::Refused(errors) => return self.refused(&tp, errors),
+            Piece::Refused(errors) => {
+                return self.task.status.unreadable(self.task.tolerance, &format!("{tp}: "), errors);
+            }
             Piece::End => {
                 self.at_end.insert(tp);
                 if self.task.direct {
@@ -40,18 +42,6 @@ impl Running {
             self.task.status.set_lag(&tp, (high_watermark - last_offset - 1).max(0));
         }
         self.write(&tp, records).await
-    }
-
-    /// What the source could not read as records.
-    fn refused(&self, tp: &TopicPartition, errors: Vec<ConnectError>) -> Result<()> {
-        Counters::add(&self.task.status.counters.read, errors.len());
-        for error in errors {
-            if self.task.tolerance == Tolerance::None {
-                return Err(error.no_retry().hint_if_none("errors.tolerance: all skips what cannot be read"));
-            }
-            self.task.status.skipped(&format!("{tp}: "), &error);
-        }
-        Ok(())
     }
 
     fn source_ended(&mut self) {
