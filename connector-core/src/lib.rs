@@ -9,6 +9,7 @@ pub mod component;
 pub mod config;
 pub mod envelope;
 pub mod error;
+pub mod failpoint;
 pub mod json;
 pub mod metric;
 pub mod places;
@@ -26,7 +27,9 @@ pub use envelope::{Envelope, Form, Needs};
 pub use error::{ConnectError, Domain, Rejection, Result, Retry, Stage};
 pub use metric::{Metric, MetricKind};
 pub use places::Places;
-pub use sink::{Committable, CutSchedule, Delivery, FlushRange, RangeCounts, Resume, Sink, Written};
+pub use sink::{
+    Committable, CutSchedule, Delivery, Extent, FlushRange, OpenLimits, RangeCounts, Resume, Sink, Written,
+};
 pub use source::{
     Ack, Acks, NoTopics, PollBudget, Position, Source, SourceBatch, SourceContext, SourceOffset, TaskConfig,
     TopicDirectory,

@@ -4,13 +4,14 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::{Assignment, Batch, Offset, TopicPartition};
 use crate::envelope::Needs;
-use crate::error::{Rejection, Result};
+use crate::error::{ConnectError, Rejection, Result};
 use crate::metric::Metric;
 
 /// What a sink promises; shown to the user by `sidestream describe`.
@@ -103,6 +104,34 @@ impl CutSchedule {
     }
 }
 
+/// How long data may stay open by the wall clock; the host then cuts its partition, whatever the records say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenLimits {
+    /// Milliseconds since the first record that is not published.
+    #[serde(default)]
+    pub age_ms: Option<i64>,
+    /// Milliseconds since the last record came.
+    #[serde(default)]
+    pub idle_ms: Option<i64>,
+}
+
+/// A stretch of a topic-partition that is in the store; for proofs of delivery.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extent {
+    pub partition: TopicPartition,
+    pub start: Offset,
+    /// Offset after the last record; `None`: the store does not say, the next extent's start bounds it.
+    #[serde(default)]
+    pub end: Option<Offset>,
+    /// Records that are there.
+    pub records: u64,
+    /// What became of the others, where the store says so.
+    #[serde(default)]
+    pub counts: Option<RangeCounts>,
+    /// Where it is: an object's key, a table's version.
+    pub place: String,
+}
+
 /// Writes batches to a system outside Kafka. One instance per task; calls for one task do not overlap, except that
 /// `write` for later offsets may run while `flush` or `commit` of an earlier range does; a range whose end is no cut of
 /// the sink's own is flushed before anything later is written.
@@ -118,6 +147,11 @@ pub trait Sink: Send + Sync + 'static {
     /// Cuts that the clock forces, if any.
     fn schedule(&self) -> Option<CutSchedule> {
         None
+    }
+
+    /// How long data may stay open, if the clock matters.
+    fn open_limits(&self) -> OpenLimits {
+        OpenLimits::default()
     }
 
     /// What this instance counts and measures beside the host's own figures.
@@ -140,4 +174,16 @@ pub trait Sink: Send + Sync + 'static {
 
     /// Partitions were taken away, or the task stops: drops what was not flushed of them.
     async fn close(&self, revoked: &[TopicPartition]) -> Result<()>;
+
+    /// What is in the store of these topics, in any order; on an instance that need not be open. Reads what was written,
+    /// not what is remembered.
+    async fn inventory(&self, _topics: &[Arc<str>]) -> Result<Vec<Extent>> {
+        Err(no_inventory())
+    }
+}
+
+/// What a sink says that has no [`Sink::inventory`].
+pub(crate) fn no_inventory() -> ConnectError {
+    ConnectError::user("sink.no_inventory", "this sink cannot say what is in its store")
+        .hint("`sidestream verify` works for sinks that can, such as s3-sink and delta-sink")
 }

@@ -175,6 +175,8 @@ pub struct SinkVtable {
     pub forget: Option<unsafe extern "C" fn(instance: *mut c_void, staged: u64)>,
     /// Answers before it returns, from any thread: a list of [`crate::Metric`]s.
     pub metrics: Option<Ask>,
+    /// Topics → a list of [`crate::Extent`]s.
+    pub inventory: Option<Call>,
 }
 
 /// Required: `create`, `open`, `poll`.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::envelope::Form;
 use crate::error::{ConnectError, Domain, Rejection, Retry, Stage};
-use crate::sink::{CutSchedule, Delivery, Written};
+use crate::sink::{CutSchedule, Delivery, OpenLimits, Written};
 use crate::source::{Position, SourceOffset, TaskConfig};
 use crate::transform::Run;
 
@@ -23,6 +23,9 @@ pub struct Declared {
     /// Sinks.
     #[serde(default)]
     pub schedule: Option<CutSchedule>,
+    /// Sinks.
+    #[serde(default)]
+    pub open_limits: OpenLimits,
     /// Transforms; true when absent.
     #[serde(default)]
     pub deterministic: Option<bool>,

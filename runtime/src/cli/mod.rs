@@ -113,6 +113,7 @@ struct DescribeArgs {
 
 /// Runs the program that the command line asks for.
 pub fn main(app: App) -> ExitCode {
+    connector_core::failpoint::set_up();
     let (extra, runs): (Vec<_>, Vec<_>) = app.extra_commands.into_iter().unzip();
     let names: Vec<String> =
         extra.iter().map(|command: &clap::Command| command.get_name().to_owned()).collect();

@@ -44,6 +44,8 @@ pub struct Task {
     #[serde(skip_serializing_if = "String::is_empty")]
     reason: String,
     since: DateTime<Utc>,
+    #[serde(flatten)]
+    promise: status::Promise,
 }
 
 pub async fn tasks(State(worker): State<Arc<Worker>>) -> Json<Vec<Task>> {
@@ -57,6 +59,7 @@ pub async fn tasks(State(worker): State<Arc<Worker>>) -> Json<Vec<Task>> {
             state: condition.state,
             reason: condition.reason,
             since: condition.since,
+            promise: task.promise(),
         }
     });
     Json(tasks.collect())

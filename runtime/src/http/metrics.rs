@@ -10,7 +10,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use connector_core::{Kind, Metric, MetricKind};
 
-use crate::task::status::{self, TaskStatus};
+use crate::task::status::TaskStatus;
 use crate::task::worker::Worker;
 
 pub async fn metrics(axum::extract::State(worker): State<Arc<Worker>>) -> impl IntoResponse {
@@ -115,11 +115,7 @@ fn render(worker: &Worker) -> String {
         "1 for the state that a task is in.",
     );
     for task in &tasks {
-        let state = match task.condition().state {
-            status::State::Unassigned => "unassigned",
-            status::State::Running => "running",
-            status::State::Failed => "failed",
-        };
+        let state = task.condition().state.name();
         let number = task.task.to_string();
         states.sample(&[("connector", &task.connector), ("task", &number), ("status", state)], 1);
     }

@@ -9,16 +9,49 @@ use chrono::{DateTime, Utc};
 use connector_core::{ConnectError, Kind, Metric, Result, TopicPartition};
 use serde::Serialize;
 
+use super::errors::TaskErrors;
+use super::pulse::Pulse;
 use crate::config::{SecretSet, Tolerance};
 
-/// Connect's task states.
+/// Connect's task states, and one of our own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum State {
     Unassigned,
     Running,
+    /// It runs, but nothing has moved for `task.stall.timeout.ms` though there is something to do. Connect calls this
+    /// RUNNING.
+    Stalled,
+    /// It failed and will be started again.
+    Restarting,
     Failed,
 }
+
+impl State {
+    /// As Connect's metrics spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unassigned => "unassigned",
+            Self::Running => "running",
+            Self::Stalled => "stalled",
+            Self::Restarting => "restarting",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// What a task promises of its records, and why not more.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Promise {
+    /// `exactly-once` or `at-least-once`; empty before it is known.
+    #[serde(rename = "delivery", skip_serializing_if = "str::is_empty")]
+    pub delivery: &'static str,
+    #[serde(rename = "delivery_reason", skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+}
+
+pub const EXACTLY_ONCE: &str = "exactly-once";
+pub const AT_LEAST_ONCE: &str = "at-least-once";
 
 /// State, why, and since when.
 #[derive(Clone, Debug, Serialize)]
@@ -39,6 +72,11 @@ pub struct Counters {
     pub rejected: AtomicU64,
     pub retries: AtomicU64,
     pub commits: AtomicU64,
+    /// Commits that the group refused.
+    pub commits_refused: AtomicU64,
+    /// Records that expired in Kafka before they were read.
+    pub lost_before: AtomicU64,
+    pub restarts: AtomicU64,
     /// Epoch milliseconds of the last publish; 0 when there was none.
     pub last_flush_ms: AtomicI64,
 }
@@ -60,6 +98,10 @@ pub struct TaskStatus {
     pub plugin: String,
     condition: Mutex<Condition>,
     pub counters: Counters,
+    /// Of single records: what is counted, and how long they are tried again.
+    pub errors: TaskErrors,
+    promise: Mutex<Promise>,
+    pub(super) pulse: Pulse,
     /// Never part of a reason or a log line.
     secrets: SecretSet,
     /// Records behind the end of each partition of this task.
@@ -85,8 +127,28 @@ impl TaskStatus {
         self.secrets.redact(text)
     }
 
+    pub fn promise(&self) -> Promise {
+        self.promise.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Says what the task promises; a change is logged. `reason`: why not more, or empty.
+    pub fn set_delivery(&self, delivery: &'static str, reason: impl Into<String>) {
+        let promise = Promise { delivery, reason: reason.into() };
+        let mut now = self.promise.lock().unwrap_or_else(PoisonError::into_inner);
+        if *now == promise {
+            return;
+        }
+        let (connector, task, reason) = (&self.connector, self.task, &promise.reason);
+        match reason.is_empty() {
+            true => tracing::info!(connector, task, "delivery: {delivery}"),
+            false => tracing::warn!(connector, task, "delivery: {delivery}, because {reason}"),
+        }
+        *now = promise;
+    }
+
     /// Sets the state; `since` changes only with it.
     pub fn set(&self, state: State, reason: impl AsRef<str>) {
+        self.pulse.beat();
         let mut condition = self.condition.lock().unwrap_or_else(PoisonError::into_inner);
         if condition.state != state {
             condition.since = Utc::now();
@@ -101,6 +163,24 @@ impl TaskStatus {
         if condition.state != State::Failed {
             condition.reason = self.redact(reason.as_ref());
         }
+        self.pulse.calm();
+    }
+
+    /// As [`Self::remark`], of something that keeps the task from its work.
+    pub fn trouble(&self, reason: impl AsRef<str>) {
+        self.remark(reason);
+        self.pulse.trouble();
+    }
+
+    /// Keeps what is known of the quiet: only a beat ends the stall.
+    pub(super) fn stall(&self, reason: String) {
+        let mut condition = self.condition.lock().unwrap_or_else(PoisonError::into_inner);
+        *condition = Condition { state: State::Stalled, reason, since: Utc::now() };
+    }
+
+    /// The task has got something done.
+    pub fn beat(&self) {
+        self.pulse.beat();
     }
 
     /// A record that goes no further is counted and said.
@@ -189,6 +269,9 @@ impl StatusBoard {
                 since: Utc::now(),
             }),
             counters: Counters::default(),
+            errors: TaskErrors::default(),
+            promise: Mutex::default(),
+            pulse: Pulse::default(),
             secrets: secrets.clone(),
             lag: Mutex::default(),
             skips_told: AtomicU64::new(0),

@@ -24,6 +24,7 @@ pub(in crate::abi) static VTABLE: SinkVtable = SinkVtable {
     drop: Some(drop_instance),
     forget: Some(forget),
     metrics: Some(metrics),
+    inventory: Some(inventory),
 };
 
 struct Instance {
@@ -64,6 +65,7 @@ unsafe extern "C" fn create(component: *const Component, config: Str, task: Str,
         let declared = wire::Declared {
             delivery: Some(sink.delivery()),
             schedule: sink.schedule(),
+            open_limits: sink.open_limits(),
             ..wire::Declared::default()
         };
         let answer = with_needs(Answer::done(), declared, &sink.needs());
@@ -125,6 +127,13 @@ unsafe extern "C" fn forget(sink: *mut c_void, number: u64) {
 
 unsafe extern "C" fn metrics(sink: *mut c_void, done: Done) {
     unsafe { instance(sink) }.actor.ask(done, |sink| Answer::done().value(&sink.metrics()));
+}
+
+unsafe extern "C" fn inventory(sink: *mut c_void, topics: Str, done: Done) {
+    let topics = argument::<Vec<Arc<str>>>(topics);
+    unsafe { instance(sink) }.actor.call(Lane::Data, done, |sink| async move {
+        Ok(Answer::done().value(&sink.inventory(&topics?).await?))
+    });
 }
 
 unsafe extern "C" fn drop_instance(sink: *mut c_void) {

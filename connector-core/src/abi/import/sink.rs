@@ -14,7 +14,9 @@ use crate::config::ConfigProblem;
 use crate::envelope::Needs;
 use crate::error::{ConnectError, Result};
 use crate::metric::Metric;
-use crate::sink::{Committable, CutSchedule, Delivery, FlushRange, Resume, Sink, Written};
+use crate::sink::{
+    Committable, CutSchedule, Delivery, Extent, FlushRange, OpenLimits, Resume, Sink, Written, no_inventory,
+};
 
 struct Imported {
     instance: Arc<Instance>,
@@ -22,6 +24,7 @@ struct Imported {
     needs: Needs,
     delivery: Delivery,
     schedule: Option<CutSchedule>,
+    open_limits: OpenLimits,
 }
 
 /// What the plugin staged; tells it when no one needs that any more.
@@ -56,6 +59,7 @@ pub(super) fn create(
         needs,
         delivery,
         schedule: declared.schedule,
+        open_limits: declared.open_limits,
     }))
 }
 
@@ -71,6 +75,10 @@ impl Sink for Imported {
 
     fn schedule(&self) -> Option<CutSchedule> {
         self.schedule
+    }
+
+    fn open_limits(&self) -> OpenLimits {
+        self.open_limits
     }
 
     fn metrics(&self) -> Vec<Metric> {
@@ -132,5 +140,13 @@ impl Sink for Imported {
         }
         let argument = wire::text(&revoked);
         self.instance.text_call("close", self.table.close, &argument).await.map(|_| ())
+    }
+
+    async fn inventory(&self, topics: &[Arc<str>]) -> Result<Vec<Extent>> {
+        if self.table.inventory.is_none() {
+            return Err(no_inventory());
+        }
+        let reply = self.instance.text_call("inventory", self.table.inventory, &wire::text(&topics)).await?;
+        self.instance.value("inventory", &reply)
     }
 }

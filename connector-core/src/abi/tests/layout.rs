@@ -41,7 +41,7 @@ fn the_layout_of_the_tables_only_grows_at_the_end() {
         Component {
             size, kind, reserved, name, aliases, inert_keys, version, summary, config_schema, vtable, context,
         }
-        SinkVtable { size, create, open, write, flush, commit, close, drop, forget, metrics }
+        SinkVtable { size, create, open, write, flush, commit, close, drop, forget, metrics, inventory }
         SourceVtable { size, create, open, poll, commit, close, drop, plan, metrics }
         TransformVtable { size, create, apply, drop }
         Host { size, worker_threads, log_level, log, topic_partitions, topic_names }

@@ -1,0 +1,136 @@
+//! Whether a task still gets something done: RUNNING is said only of one that does.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use super::sink::now_ms;
+use super::status::{State, TaskStatus};
+
+/// When something last moved, and what it may be waiting for now.
+#[derive(Debug)]
+pub struct Pulse {
+    /// Epoch milliseconds.
+    last_ms: AtomicI64,
+    troubled: AtomicBool,
+    /// The call of a plugin or a service that is under way.
+    step: Mutex<Option<&'static str>>,
+}
+
+impl Default for Pulse {
+    fn default() -> Self {
+        Self { last_ms: AtomicI64::new(now_ms()), troubled: AtomicBool::new(false), step: Mutex::default() }
+    }
+}
+
+/// Ends the step that [`Pulse::begin`] began.
+pub struct Step<'a>(&'a Pulse);
+
+impl Drop for Step<'_> {
+    fn drop(&mut self) {
+        *self.0.step.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+impl Pulse {
+    pub fn beat(&self) {
+        self.last_ms.store(now_ms(), Ordering::Relaxed);
+    }
+
+    pub fn trouble(&self) {
+        self.troubled.store(true, Ordering::Relaxed);
+    }
+
+    pub fn calm(&self) {
+        self.troubled.store(false, Ordering::Relaxed);
+    }
+
+    /// A call begins that should end soon: `writing to the sink`.
+    pub fn begin(&self, step: &'static str) -> Step<'_> {
+        *self.step.lock().unwrap_or_else(PoisonError::into_inner) = Some(step);
+        Step(self)
+    }
+
+    fn step(&self) -> Option<&'static str> {
+        *self.step.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl TaskStatus {
+    /// Looks whether the task still moves; to be called now and then. `limit`: how long it may rest with work to do.
+    pub fn look(&self, limit: Duration) {
+        let quiet_ms = now_ms() - self.pulse.last_ms.load(Ordering::Relaxed);
+        let limit_ms = i64::try_from(limit.as_millis()).unwrap_or(i64::MAX);
+        let condition = self.condition();
+        match condition.state {
+            State::Running if quiet_ms > limit_ms => {
+                let lag: i64 = self.lag().values().sum();
+                let seconds = quiet_ms / 1000;
+                let reason = match self.pulse.step() {
+                    _ if self.pulse.troubled.load(Ordering::Relaxed) => condition.reason,
+                    Some(step) => format!("{step} has not ended for {seconds} s"),
+                    None if lag > 0 => {
+                        format!("{lag} records wait in Kafka, and none was read for {seconds} s")
+                    }
+                    // Nothing to do is no stall.
+                    None => return,
+                };
+                tracing::warn!(connector = self.connector, task = self.task, "task stalled: {reason}");
+                self.stall(reason);
+            }
+            State::Stalled if quiet_ms <= limit_ms => {
+                tracing::info!(connector = self.connector, task = self.task, "task moves again");
+                self.set(State::Running, "");
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use connector_core::{Kind, TopicPartition};
+
+    use super::*;
+    use crate::config::SecretSet;
+    use crate::task::status::StatusBoard;
+
+    const LIMIT: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_task_is_stalled_when_there_is_work_and_nothing_moves_and_runs_again_when_it_does() {
+        let status = StatusBoard::default().register("c", 0, (Kind::Sink, "s"), &SecretSet::default());
+        status.set(State::Running, "");
+        let quiet = || status.pulse.last_ms.store(now_ms() - 61_000, Ordering::Relaxed);
+        quiet();
+        status.look(LIMIT);
+        assert_eq!(status.condition().state, State::Running, "nothing to do is no stall");
+
+        status.set_lag(&TopicPartition::new("t", 0), 7);
+        status.look(LIMIT);
+        let condition = status.condition();
+        assert_eq!(condition.state, State::Stalled);
+        assert!(condition.reason.starts_with("7 records wait in Kafka"), "{}", condition.reason);
+        status.beat();
+        status.look(LIMIT);
+        assert_eq!(status.condition().state, State::Running);
+        status.forget_partition(&TopicPartition::new("t", 0));
+
+        let step = status.pulse.begin("the sink's write");
+        quiet();
+        status.look(LIMIT);
+        assert_eq!(status.condition().reason, "the sink's write has not ended for 61 s");
+        drop(step);
+        status.beat();
+        status.look(LIMIT);
+
+        status.trouble("trying again: no route");
+        quiet();
+        status.look(LIMIT);
+        assert_eq!(status.condition().state, State::Stalled);
+        assert_eq!(status.condition().reason, "trying again: no route");
+        status.beat();
+        status.look(LIMIT);
+        assert_eq!(status.condition().reason, "");
+    }
+}
