@@ -16,6 +16,7 @@ pub mod pipeline;
 pub mod position_file;
 pub mod positions;
 pub mod progress;
+mod pulse;
 pub mod retry;
 pub mod sink;
 pub mod source;
