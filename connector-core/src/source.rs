@@ -142,6 +142,12 @@ pub trait Source: Send + Sync + 'static {
         false
     }
 
+    /// Whether, as this instance is configured, its positions say exactly what was read: a record that is stored together
+    /// with its position is then never read again.
+    fn exactly_once(&self) -> bool {
+        false
+    }
+
     /// What this instance counts and measures beside the host's own figures.
     fn metrics(&self) -> Vec<Metric> {
         Vec::new()

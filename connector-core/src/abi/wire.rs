@@ -29,12 +29,18 @@ pub struct Declared {
     /// Transforms; true when absent.
     #[serde(default)]
     pub deterministic: Option<bool>,
+    /// Transforms; true when absent.
+    #[serde(default)]
+    pub filters: Option<bool>,
     /// Sources.
     #[serde(default)]
     pub wants_acks: bool,
     /// Sources.
     #[serde(default)]
     pub bounded: bool,
+    /// Sources.
+    #[serde(default)]
+    pub exactly_once: bool,
 }
 
 /// A [`ConnectError`], its causes in the message.

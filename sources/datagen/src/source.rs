@@ -99,6 +99,10 @@ impl Source for DatagenSource {
         Ok(())
     }
 
+    fn exactly_once(&self) -> bool {
+        true
+    }
+
     fn bounded(&self) -> bool {
         self.config.rows != 0
     }

@@ -171,6 +171,10 @@ impl FileSource {
 
 #[async_trait]
 impl Source for FileSource {
+    fn exactly_once(&self) -> bool {
+        true
+    }
+
     fn bounded(&self) -> bool {
         self.config.stop_at_end
     }

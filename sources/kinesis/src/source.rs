@@ -52,6 +52,10 @@ impl Plugin for KinesisSource {
 
 #[async_trait]
 impl Source for KinesisSource {
+    fn exactly_once(&self) -> bool {
+        true
+    }
+
     fn bounded(&self) -> bool {
         self.settings.bounded
     }

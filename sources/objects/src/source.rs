@@ -260,6 +260,10 @@ impl State {
 
 #[async_trait]
 impl Source for ObjectsSource {
+    fn exactly_once(&self) -> bool {
+        true
+    }
+
     fn bounded(&self) -> bool {
         !self.config.follow
     }

@@ -213,6 +213,11 @@ impl Source for RdsSource {
         Ok(())
     }
 
+    /// A whole table is read from its beginning each time.
+    fn exactly_once(&self) -> bool {
+        self.settings.config.mode == Mode::Incrementing
+    }
+
     async fn close(&self) -> Result<()> {
         *self.state.lock().await = State::default();
         Ok(())

@@ -34,8 +34,12 @@ unsafe fn instance<'a>(instance: *mut c_void) -> &'a Instance {
 unsafe extern "C" fn create(component: *const Component, config: Str, task: Str, done: Done) {
     let make = |exported: &'static super::Exported, config: &_, task: &_| {
         let source = exported.component.create_source(config, task)?;
-        let (wants_acks, bounded) = (source.wants_acks(), source.bounded());
-        let declared = wire::Declared { wants_acks, bounded, ..wire::Declared::default() };
+        let declared = wire::Declared {
+            wants_acks: source.wants_acks(),
+            bounded: source.bounded(),
+            exactly_once: source.exactly_once(),
+            ..wire::Declared::default()
+        };
         let instance = Instance { actor: Actor::new(source, exported), host: exported.host };
         Ok(Answer::done().value(&declared).instance(instance))
     };

@@ -20,6 +20,7 @@ struct Imported {
     table: SourceVtable,
     wants_acks: bool,
     bounded: bool,
+    exactly_once: bool,
     direct: bool,
     /// A poll whose future was dropped goes on in the plugin; the next poll takes its answer, so nothing is lost.
     polling: tokio::sync::Mutex<Option<Pending>>,
@@ -39,12 +40,13 @@ pub(super) fn create(
     task: &TaskInfo,
 ) -> Result<Arc<dyn Source>, Vec<ConfigProblem>> {
     let (instance, declared, _) = origin.create(table.create, table.drop, config, task)?;
-    let wire::Declared { wants_acks, bounded, .. } = declared;
+    let wire::Declared { wants_acks, bounded, exactly_once, .. } = declared;
     Ok(Arc::new(Imported {
         instance,
         table,
         wants_acks,
         bounded,
+        exactly_once,
         direct: task.direct,
         polling: Default::default(),
         directory: Mutex::default(),
@@ -118,6 +120,10 @@ impl Source for Imported {
 
     fn bounded(&self) -> bool {
         self.bounded
+    }
+
+    fn exactly_once(&self) -> bool {
+        self.exactly_once
     }
 
     fn metrics(&self) -> Vec<Metric> {
