@@ -5,6 +5,7 @@ pub mod auth;
 pub mod batch;
 pub mod client;
 pub mod consumer;
+pub mod dead_letters;
 pub mod group;
 pub mod offsets;
 mod poller;

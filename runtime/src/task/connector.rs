@@ -197,6 +197,7 @@ impl Worker {
             topics,
             goal,
             direct: false,
+            dead_letters: None,
         };
         task.run(feed).await
     }

@@ -265,6 +265,7 @@ async fn live(world: &Shared<World>, fuse: Fuse, seed: usize) -> Result<()> {
         topics,
         goal: Some(Arc::new(Goal::new([(tp, None)]))),
         direct: true,
+        dead_letters: None,
     };
     task.run(feed).await
 }

@@ -139,6 +139,7 @@ impl Worker {
             topics,
             goal,
             direct: true,
+            dead_letters: None,
         };
         task.run(feed).await
     }

@@ -7,6 +7,8 @@ mod connector;
 mod crashes;
 pub mod direct;
 mod direct_connector;
+pub mod errors;
+pub mod exceptions;
 pub mod feed;
 pub mod flush;
 pub mod goal;

@@ -162,6 +162,7 @@ async fn run(mut batches: Vec<Vec<Vec<&'static str>>>) -> Result<()> {
         topics,
         goal: Some(Arc::new(Goal::new([(tp, None)]))),
         direct: true,
+        dead_letters: None,
     };
     task.run(feed).await
 }

@@ -19,6 +19,7 @@ use super::pipeline::Pipeline;
 use super::retry;
 use super::status::{Counters, State, TaskStatus};
 use crate::config::Tolerance;
+use crate::kafka::dead_letters::DeadLetters;
 
 /// Memory in use beyond which a task publishes what it has, though no range is full; in percent of the budget.
 const PRESSURE_PERCENT: usize = 85;
@@ -47,6 +48,8 @@ pub struct SinkTask {
     pub goal: Option<Arc<Goal>>,
     /// The feed is a source of this connector, not Kafka.
     pub direct: bool,
+    /// Where records go that cannot be processed; no range is committed before they are there.
+    pub dead_letters: Option<Arc<DeadLetters>>,
 }
 
 type Publishing = Background<CommitOutcome>;

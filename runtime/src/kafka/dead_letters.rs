@@ -1,0 +1,264 @@
+//! Dead letter queues (KIP-298): records that cannot be processed, as they came, with what went wrong as headers.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use connector_core::{ConnectError, Offset, Result, Stage, TopicDirectory, TopicPartition};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::admin::Admin;
+use super::producer::{Delivered, OnDelivery, Producer, Record};
+use crate::config::TopicSpec;
+use crate::task::errors::ErrorCounters;
+use crate::task::exceptions::{Exception, stage_name};
+use crate::task::retry;
+use crate::task::status::TaskStatus;
+
+/// What a queue is made of; there is one a task.
+pub struct DeadLetterOptions {
+    pub topic: String,
+    /// Of the topic, if it has to be made; -1: the broker's default.
+    pub replication_factor: i32,
+    /// Whether letters carry the `__connect.errors.*` headers.
+    pub context_headers: bool,
+    pub admin: Admin,
+    pub producer: Producer,
+    /// Of the task: names the connector and the task, and counts.
+    pub status: Arc<TaskStatus>,
+    /// Of the worker.
+    pub fatal: FatalRecords,
+}
+
+/// A record that cannot be processed: its own bytes, and why.
+pub struct Letter<'a> {
+    pub origin: &'a TopicPartition,
+    pub offset: Offset,
+    /// Epoch milliseconds.
+    pub timestamp: Option<i64>,
+    pub key: Option<&'a [u8]>,
+    pub value: Option<&'a [u8]>,
+    pub headers: Vec<(&'a str, Option<&'a [u8]>)>,
+    pub stage: Stage,
+    /// Connect's class name of what refused it.
+    pub class: &'a str,
+    pub error: &'a ConnectError,
+}
+
+/// Records that failed their task and are in a queue already. A restarted task meets such a record again; Connect then
+/// writes it again each time (DLQ-36), here it is written once in the life of the worker.
+#[derive(Clone, Default)]
+pub struct FatalRecords(Arc<Mutex<BTreeSet<Place>>>);
+
+/// Connector, partition, offset, timestamp: a topic that is made again has other timestamps.
+type Place = (String, TopicPartition, Offset, Option<i64>);
+
+/// The dead letter queue of a task. Letters are sent while the task goes on; no range of offsets is committed before
+/// those of its records are delivered ([`Self::settled`]).
+pub struct DeadLetters {
+    options: DeadLetterOptions,
+    deliveries: Arc<Deliveries>,
+}
+
+#[derive(Default)]
+struct Deliveries {
+    open: Mutex<Open>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct Open {
+    next: usize,
+    /// Numbers of letters that are not delivered yet.
+    numbers: BTreeSet<usize>,
+    /// Why a letter was lost: from then on nothing may be committed.
+    failed: Option<Failure>,
+}
+
+#[derive(Clone)]
+struct Failure {
+    message: String,
+    hint: String,
+}
+
+impl DeadLetters {
+    /// Makes the queue's topic, with one partition, unless it exists (E-03).
+    pub async fn start(options: DeadLetterOptions, stop: &CancellationToken) -> Result<Arc<Self>> {
+        let (topic, admin) = (&options.topic, &options.admin);
+        let ensured = retry::with_backoff(&options.status, stop, || async {
+            admin.refresh().await?;
+            if admin.partitions(topic).is_some() {
+                return Ok(());
+            }
+            tracing::info!(
+                connector = options.status.connector,
+                task = options.status.task,
+                "Topic {topic} doesn't exist. Will attempt to create topic."
+            );
+            admin.ensure(&spec(&options)).await
+        });
+        match ensured.await {
+            Ok(()) => Ok(Arc::new(Self { options, deliveries: Arc::default() })),
+            Err(error) if error.is_retriable() && stop.is_cancelled() => Err(error),
+            Err(error) => {
+                let message = format!("Could not initialize dead letter queue with topic={topic}");
+                let hint = format!(
+                    "create the topic, or set errors.deadletterqueue.topic.replication.factor to what the brokers allow \
+                     (-1: their default); {}",
+                    error.hint
+                );
+                let hint = hint.trim_end_matches("; ").to_owned();
+                let cause = ConnectError { hint: String::new(), ..error };
+                Err(ConnectError::user("dead_letters.topic", message).caused_by(cause).hint(hint))
+            }
+        }
+    }
+
+    pub fn topic(&self) -> &str {
+        &self.options.topic
+    }
+
+    /// Hands a letter to the producer. An error is one of this letter; later ones show in [`Self::settled`].
+    pub async fn send(&self, letter: &Letter<'_>) -> Result<()> {
+        let context = self.options.context_headers.then(|| self.context(letter));
+        let context = context.iter().flatten().map(|(name, text)| (*name, Some(text.as_bytes())));
+        let record = Record {
+            topic: &self.options.topic,
+            partition: None,
+            key: letter.key,
+            value: letter.value,
+            timestamp: letter.timestamp,
+            headers: letter.headers.iter().copied().chain(context).collect(),
+        };
+        let counters = self.counters();
+        ErrorCounters::add(&counters.dead_letters, 1);
+        let number = self.deliveries.number();
+        let waits: Arc<dyn OnDelivery> = Arc::new(Waiting {
+            deliveries: self.deliveries.clone(),
+            status: self.options.status.clone(),
+            topic: self.options.topic.clone(),
+        });
+        if let Err(error) = self.options.producer.send(&record, waits.clone(), number).await {
+            waits.delivered(number, Err(error));
+        }
+        self.failure()
+    }
+
+    /// As [`Self::send`], of a record that fails its task: waits for the delivery, and does nothing if it was made before.
+    pub async fn send_fatal(&self, letter: &Letter<'_>) -> Result<()> {
+        let connector = self.options.status.connector.clone();
+        let place = (connector, letter.origin.clone(), letter.offset, letter.timestamp);
+        if lock(&self.options.fatal.0).contains(&place) {
+            return Ok(());
+        }
+        self.send(letter).await?;
+        self.settled().await?;
+        lock(&self.options.fatal.0).insert(place);
+        Ok(())
+    }
+
+    /// Waits until every letter that was sent before this call is delivered. After one was lost it always fails: offsets
+    /// of its record must not be committed.
+    pub async fn settled(&self) -> Result<()> {
+        let until = lock(&self.deliveries.open).next;
+        loop {
+            let changed = self.deliveries.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            self.failure()?;
+            if lock(&self.deliveries.open).numbers.first().is_none_or(|first| *first >= until) {
+                return Ok(());
+            }
+            changed.await;
+        }
+    }
+
+    fn failure(&self) -> Result<()> {
+        match lock(&self.deliveries.open).failed.clone() {
+            None => Ok(()),
+            Some(Failure { message, hint }) => {
+                Err(ConnectError::user("dead_letters.write", message).hint(hint))
+            }
+        }
+    }
+
+    fn counters(&self) -> &ErrorCounters {
+        &self.options.status.errors.counters
+    }
+
+    /// Connect's headers in its order (E-04).
+    fn context(&self, letter: &Letter<'_>) -> [(&'static str, String); 10] {
+        let exception = Exception::of(letter.error);
+        let status = &self.options.status;
+        [
+            ("__connect.errors.topic", letter.origin.topic.to_string()),
+            ("__connect.errors.partition", letter.origin.partition.to_string()),
+            ("__connect.errors.offset", letter.offset.to_string()),
+            ("__connect.errors.connector.name", status.connector.clone()),
+            ("__connect.errors.task.id", status.task.to_string()),
+            ("__connect.errors.stage", stage_name(letter.stage).to_owned()),
+            ("__connect.errors.class.name", letter.class.to_owned()),
+            ("__connect.errors.exception.class.name", exception.class.to_owned()),
+            ("__connect.errors.exception.message", status.redact(&exception.message)),
+            ("__connect.errors.exception.stacktrace", status.redact(&exception.trace())),
+        ]
+    }
+}
+
+fn spec(options: &DeadLetterOptions) -> TopicSpec {
+    TopicSpec {
+        name: options.topic.clone(),
+        partitions: 1,
+        replication_factor: options.replication_factor,
+        config: connector_core::ConfigMap::new(),
+    }
+}
+
+impl Deliveries {
+    fn number(&self) -> usize {
+        let mut open = lock(&self.open);
+        let number = open.next;
+        open.next += 1;
+        open.numbers.insert(number);
+        number
+    }
+}
+
+/// What the producer tells of a letter's delivery.
+struct Waiting {
+    deliveries: Arc<Deliveries>,
+    status: Arc<TaskStatus>,
+    topic: String,
+}
+
+impl OnDelivery for Waiting {
+    fn delivered(&self, number: usize, outcome: Delivered) {
+        let mut open = lock(&self.deliveries.open);
+        open.numbers.remove(&number);
+        if let Err(error) = outcome {
+            ErrorCounters::add(&self.status.errors.counters.dead_letters_failed, 1);
+            let message = format!("a record could not be written to the dead letter queue {}", self.topic);
+            let failure = Failure { message: format!("{message}: {}", error.message), hint: error.hint };
+            open.failed.get_or_insert(failure);
+        }
+        drop(open);
+        self.deliveries.changed.notify_waiters();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_open_until_they_are_delivered() {
+        let deliveries = Deliveries::default();
+        assert_eq!((deliveries.number(), deliveries.number()), (0, 1));
+        lock(&deliveries.open).numbers.remove(&0);
+        assert_eq!(lock(&deliveries.open).numbers.first(), Some(&1));
+    }
+}
