@@ -2,11 +2,15 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use connector_core::{ConnectError, Result};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use object_store::PutPayload;
+
+use crate::parquet::{Parquet, RowGroups, Table};
 
 /// A chunk is as large as what is there already, within these bounds (bytes): ten thousand nearly empty files cost
 /// little, and a large one has few chunks.
@@ -24,7 +28,7 @@ pub struct Buffer {
 
 impl Buffer {
     /// Goes on in the unused room of an earlier buffer's last chunk: many small objects share one allocation.
-    fn new(room: BytesMut) -> Self {
+    pub fn new(room: BytesMut) -> Self {
         Self { tail: room, ..Self::default() }
     }
 
@@ -93,53 +97,118 @@ impl Write for Buffer {
     }
 }
 
+/// How the records of an object become its bytes.
+#[derive(Clone, Debug)]
+pub enum Encoding {
+    /// One after the other.
+    Plain,
+    Gzip(Compression),
+    Parquet(Arc<Parquet>),
+}
+
+/// One record, as a body takes it.
+#[derive(Clone, Copy)]
+pub enum Record<'a> {
+    /// Its text or bytes.
+    Bytes(&'a [u8]),
+    /// A row of a batch of typed values.
+    Row(&'a Arc<Table>, usize),
+}
+
 /// What records are written into.
 #[derive(Debug)]
-pub enum Body {
+pub struct Body {
+    kind: Kind,
+    /// Bytes of records (before encoding) that are in no part yet.
+    unsent: u64,
+}
+
+#[derive(Debug)]
+enum Kind {
     Plain(Buffer),
     Gzip(Box<GzEncoder<Buffer>>),
+    Parquet(Box<RowGroups>),
+}
+
+/// What is left of a body that was finished.
+pub struct Rest {
+    pub payload: PutPayload,
+    /// Bytes of records (before encoding) that it stands for.
+    pub records: u64,
+    /// Memory for the next body.
+    pub room: BytesMut,
 }
 
 impl Body {
-    pub fn new(gzip: Option<Compression>, room: BytesMut) -> Self {
+    pub fn new(encoding: &Encoding, room: BytesMut) -> Self {
         let buffer = Buffer::new(room);
-        match gzip {
-            None => Self::Plain(buffer),
-            Some(level) => Self::Gzip(Box::new(GzEncoder::new(buffer, level))),
-        }
+        let kind = match encoding {
+            Encoding::Plain => Kind::Plain(buffer),
+            Encoding::Gzip(level) => Kind::Gzip(Box::new(GzEncoder::new(buffer, *level))),
+            Encoding::Parquet(how) => Kind::Parquet(Box::new(RowGroups::new(Arc::clone(how), buffer))),
+        };
+        Self { kind, unsent: 0 }
     }
 
-    /// Appends one record and its separator.
+    /// Appends one record and, where records are bytes, its separator.
     #[inline]
-    pub fn append(&mut self, record: &[u8], separator: &[u8]) -> io::Result<()> {
-        match self {
-            Self::Plain(buffer) => {
-                buffer.push(record);
+    pub fn append(&mut self, record: Record<'_>, separator: &[u8]) -> Result<()> {
+        match (&mut self.kind, record) {
+            (Kind::Plain(buffer), Record::Bytes(bytes)) => {
+                buffer.push(bytes);
                 buffer.push(separator);
-                Ok(())
+                self.unsent += (bytes.len() + separator.len()) as u64;
             }
-            Self::Gzip(encoder) => {
-                encoder.write_all(record)?;
-                encoder.write_all(separator)
+            (Kind::Gzip(encoder), Record::Bytes(bytes)) => {
+                encoder.write_all(bytes).and_then(|()| encoder.write_all(separator)).map_err(compression)?;
+                self.unsent += (bytes.len() + separator.len()) as u64;
+            }
+            (Kind::Parquet(groups), Record::Row(table, row)) => self.unsent += groups.append(table, row)?,
+            _ => {
+                return Err(ConnectError::internal("s3.body", "a record comes in the form of another format"));
             }
         }
+        Ok(())
     }
 
-    /// The bytes to be stored, as far as they are known.
-    pub fn buffer(&mut self) -> &mut Buffer {
-        match self {
-            Self::Plain(buffer) => buffer,
-            Self::Gzip(encoder) => encoder.get_mut(),
+    /// Exactly `size` bytes (at least 1) of the body when there are more than that, and the bytes of records (before
+    /// encoding) that leave memory with them.
+    pub fn part(&mut self, size: usize) -> Result<Option<(PutPayload, u64)>> {
+        let (buffer, held) = match &mut self.kind {
+            Kind::Plain(buffer) => {
+                // Bytes of records are bytes of the body.
+                let held = self.unsent.saturating_sub(size as u64);
+                (buffer, held)
+            }
+            // A compressed part stands for all records so far: they take next to no memory any more.
+            Kind::Gzip(encoder) => (encoder.get_mut(), 0),
+            Kind::Parquet(groups) => {
+                groups.settle()?;
+                let held = groups.held();
+                (groups.buffer()?, held)
+            }
+        };
+        if buffer.len() <= size {
+            return Ok(None);
         }
+        let records = self.unsent.saturating_sub(held);
+        self.unsent -= records;
+        Ok(Some((buffer.take(size), records)))
     }
 
-    /// All remaining bytes; nothing can be appended any more.
-    pub fn finish(self) -> io::Result<Buffer> {
-        match self {
-            Self::Plain(buffer) => Ok(buffer),
-            Self::Gzip(encoder) => encoder.finish(),
-        }
+    /// All remaining bytes.
+    pub fn finish(self) -> Result<Rest> {
+        let mut buffer = match self.kind {
+            Kind::Plain(buffer) => buffer,
+            Kind::Gzip(encoder) => encoder.finish().map_err(compression)?,
+            Kind::Parquet(groups) => groups.finish()?,
+        };
+        Ok(Rest { payload: buffer.take(usize::MAX), records: self.unsent, room: buffer.into_room() })
     }
+}
+
+fn compression(cause: io::Error) -> ConnectError {
+    ConnectError::internal("s3.compression", "gzip failed").caused_by(cause)
 }
 
 #[cfg(test)]
@@ -172,11 +241,12 @@ mod tests {
         let mut room = BytesMut::new();
         let mut objects = Vec::new();
         for i in 0..5 {
-            let mut body = Body::new(None, room);
-            body.append(format!("record {i}").as_bytes(), b"\n").unwrap();
-            let mut buffer = body.finish().unwrap();
-            objects.push(bytes(buffer.take(usize::MAX)));
-            room = buffer.into_room();
+            let mut body = Body::new(&Encoding::Plain, room);
+            body.append(Record::Bytes(format!("record {i}").as_bytes()), b"\n").unwrap();
+            let rest = body.finish().unwrap();
+            assert_eq!(rest.records, 9);
+            objects.push(bytes(rest.payload));
+            room = rest.room;
         }
         assert_eq!(objects.concat(), b"record 0\nrecord 1\nrecord 2\nrecord 3\nrecord 4\n");
         assert!(

@@ -1,5 +1,7 @@
 //! The keys of Confluent's S3 sink that this one knows.
 
+use std::sync::Arc;
+
 use chrono_tz::Tz;
 use connector_core::json::DecimalFormat;
 use connector_core::{ConfigProblem, Secret};
@@ -7,8 +9,10 @@ use flate2::Compression;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::body::Encoding;
 use crate::layout::Partitioner;
 use crate::not_yet::NotYet;
+use crate::parquet::{Codec, Parquet};
 
 /// Configuration of `s3-sink`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -78,7 +82,7 @@ pub struct Config {
     #[serde(rename = "enable.conditional.writes", default = "yes")]
     pub conditional_writes: bool,
 
-    /// How records are written: one JSON text a line, or the bytes as they are.
+    /// How records are written: one JSON text a line, the bytes as they are, or the columns of parquet.
     #[serde(rename = "format.class", default)]
     pub format: Format,
 
@@ -94,9 +98,13 @@ pub struct Config {
     #[serde(rename = "schema.compatibility", default)]
     pub schema_compatibility: SchemaCompatibility,
 
-    /// How objects are compressed.
+    /// How objects of JSON lines and bytes are compressed; parquet has `parquet.codec`.
     #[serde(rename = "s3.compression.type", default)]
     pub compression: CompressionType,
+
+    /// How the columns of parquet files are compressed.
+    #[serde(rename = "parquet.codec", default)]
+    pub parquet_codec: Codec,
 
     /// gzip's level, 0 to 9; -1: its own default.
     #[serde(rename = "s3.compression.level", default = "default_level")]
@@ -150,7 +158,7 @@ pub enum Format {
     /// Not yet.
     #[serde(alias = "io.confluent.connect.s3.format.avro.AvroFormat")]
     Avro,
-    /// Not yet.
+    /// Columns, for values with a schema.
     #[serde(alias = "io.confluent.connect.s3.format.parquet.ParquetFormat")]
     Parquet,
 }
@@ -226,8 +234,8 @@ impl Config {
         let mut wrong = |key: &str, message: &str, hint: &str| {
             problems.push(ConfigProblem::new(key, message, hint));
         };
-        if matches!(self.format, Format::Avro | Format::Parquet) {
-            wrong("format.class", "Avro and Parquet are not supported yet", "use `json` or `bytearray`");
+        if self.format == Format::Avro {
+            wrong("format.class", "Avro is not supported yet", "use `json`, `bytearray` or `parquet`");
         }
         if self.partitioner != Partitioner::Default {
             wrong("partitioner.class", "only the default partitioner is supported yet", "use `default`");
@@ -263,11 +271,19 @@ impl Config {
         problems
     }
 
-    /// gzip's level, if objects are compressed.
-    pub fn gzip(&self) -> Option<Compression> {
-        (self.compression == CompressionType::Gzip).then(|| {
-            u32::try_from(self.compression_level).map_or_else(|_| Compression::default(), Compression::new)
-        })
+    /// How `format` becomes the bytes of an object.
+    pub fn encoding(&self, format: Format) -> Encoding {
+        match (format, self.compression) {
+            // A row group fills about one part.
+            (Format::Parquet, _) => {
+                Encoding::Parquet(Arc::new(Parquet::new(self.parquet_codec, self.part_size)))
+            }
+            (_, CompressionType::None) => Encoding::Plain,
+            (_, CompressionType::Gzip) => {
+                let level = u32::try_from(self.compression_level);
+                Encoding::Gzip(level.map_or_else(|_| Compression::default(), Compression::new))
+            }
+        }
     }
 
     /// Whether an existing object is kept (Connect's rule).
@@ -279,9 +295,10 @@ impl Config {
     pub fn extension(&self) -> String {
         let format = match self.format {
             Format::ByteArray => &self.bytearray_extension,
+            Format::Parquet => return self.parquet_codec.extension().to_owned(),
             _ => ".json",
         };
-        let gzip = if self.gzip().is_some() { ".gz" } else { "" };
+        let gzip = if self.compression == CompressionType::Gzip { ".gz" } else { "" };
         format!("{format}{gzip}")
     }
 

@@ -1,4 +1,6 @@
-//! The bytes of each record's value, as `format.class` writes them.
+//! Each record's value in the form that `format.class` writes.
+
+use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BinaryViewArray, LargeBinaryArray, LargeStringArray, StringArray,
@@ -9,9 +11,11 @@ use connector_core::envelope::VALUE;
 use connector_core::json::{DecimalFormat, Encoder};
 use connector_core::{Batch, ConnectError, Envelope, Form, Result};
 
+use crate::body::Record;
 use crate::config::Format;
+use crate::parquet::Table;
 
-/// The values of a batch, one slice of bytes a row.
+/// The values of a batch, one [`Record`] a row.
 pub enum Rows<'a> {
     Utf8(&'a StringArray),
     LargeUtf8(&'a LargeStringArray),
@@ -21,8 +25,17 @@ pub enum Rows<'a> {
     BinaryView(&'a BinaryViewArray),
     /// Typed values, encoded one by one into the buffer.
     Json(Encoder<'a>, Vec<u8>),
-    /// The format cannot write this type, whose Connect name is here.
-    Refused(String),
+    /// Typed values for a format that has types itself.
+    Table(Arc<Table>),
+    /// The format cannot write values of this type.
+    Refused(Refusal),
+}
+
+/// Why no value of a batch can be written.
+pub struct Refusal {
+    code: &'static str,
+    message: String,
+    hint: &'static str,
 }
 
 impl<'a> Rows<'a> {
@@ -30,9 +43,14 @@ impl<'a> Rows<'a> {
         let envelope = Envelope::of(&batch.records)?;
         let value = envelope.value();
         match (format, envelope.value_form()) {
-            (Format::ByteArray, _) => {
-                Ok(Self::bytes(value).unwrap_or_else(|| Self::Refused(connect_type(value.data_type()))))
-            }
+            (Format::ByteArray, _) => Ok(Self::bytes(value).unwrap_or_else(|| {
+                let message = format!(
+                    "Invalid schema type for ByteArrayConverter: {}",
+                    connect_type(value.data_type())
+                );
+                Self::Refused(Refusal { code: "s3.not_bytes", message, hint: NOT_BYTES })
+            })),
+            (Format::Parquet, form) => Ok(Self::table(value, form)),
             (_, Form::Document) => Self::text(value).ok_or_else(|| {
                 ConnectError::internal("s3.document", format!("a document column is {}", value.data_type()))
             }),
@@ -42,6 +60,21 @@ impl<'a> Rows<'a> {
                     .find(VALUE)
                     .ok_or_else(|| ConnectError::internal("envelope", "a batch has no column `value`"))?;
                 Ok(Self::Json(Encoder::new(field, value, decimals)?, Vec::new()))
+            }
+        }
+    }
+
+    fn table(value: &ArrayRef, form: Form) -> Self {
+        let table = match form {
+            Form::Columns => Table::of(value),
+            Form::Document => Err("the value is JSON without a schema".to_owned()),
+            Form::Bytes => Err("the value is bytes".to_owned()),
+        };
+        match table {
+            Ok(table) => Self::Table(Arc::new(table)),
+            Err(why) => {
+                let message = format!("Parquet has no form for this record: {why}");
+                Self::Refused(Refusal { code: "s3.not_parquet", message, hint: NOT_PARQUET })
             }
         }
     }
@@ -64,31 +97,34 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// The bytes of `row`, which is not null.
+    /// The record in `row`, whose value is not null.
     #[inline]
-    pub fn get(&mut self, row: usize) -> Result<&[u8]> {
-        match self {
-            Self::Utf8(array) => Ok(array.value(row).as_bytes()),
-            Self::LargeUtf8(array) => Ok(array.value(row).as_bytes()),
-            Self::Utf8View(array) => Ok(array.value(row).as_bytes()),
-            Self::Binary(array) => Ok(array.value(row)),
-            Self::LargeBinary(array) => Ok(array.value(row)),
-            Self::BinaryView(array) => Ok(array.value(row)),
+    pub fn get(&mut self, row: usize) -> Result<Record<'_>> {
+        Ok(Record::Bytes(match self {
+            Self::Utf8(array) => array.value(row).as_bytes(),
+            Self::LargeUtf8(array) => array.value(row).as_bytes(),
+            Self::Utf8View(array) => array.value(row).as_bytes(),
+            Self::Binary(array) => array.value(row),
+            Self::LargeBinary(array) => array.value(row),
+            Self::BinaryView(array) => array.value(row),
             Self::Json(encoder, buffer) => {
                 buffer.clear();
                 encoder.encode(row, buffer);
-                Ok(buffer)
+                buffer
             }
-            Self::Refused(name) => {
-                let message = format!("Invalid schema type for ByteArrayConverter: {name}");
-                Err(ConnectError::user("s3.not_bytes", message).hint(NOT_BYTES))
+            Self::Table(table) => return Ok(Record::Row(table, row)),
+            Self::Refused(Refusal { code, message, hint }) => {
+                return Err(ConnectError::user(*code, message.as_str()).hint(*hint));
             }
-        }
+        }))
     }
 }
 
 const NOT_BYTES: &str =
     "use `value.converter: org.apache.kafka.connect.converters.ByteArrayConverter`, or `format.class: json`";
+
+const NOT_PARQUET: &str = "use a converter that gives values a schema, such as JsonConverter with `value.converter.schemas.enable: true`, or \
+     `format.class: json`";
 
 /// Connect's name of a type.
 fn connect_type(data_type: &DataType) -> String {

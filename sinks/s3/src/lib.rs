@@ -2,7 +2,7 @@
 //!
 //! A [`writer::Writer`] appends each record to the open file of its partition ([`body`]); at `flush.size` the file is
 //! closed and becomes an [`object::Object`], published at commit. Files larger than `s3.part.size` leave memory in
-//! parts while they grow ([`connector_aws::parts`]). [`store`] is S3, a directory, or memory.
+//! parts while they grow ([`connector_aws::parts`]); rows of [`parquet`] are encoded a row group at a time. [`store`] is S3, a directory, or memory.
 
 mod body;
 mod config;
@@ -11,6 +11,7 @@ mod format;
 mod layout;
 mod not_yet;
 mod object;
+mod parquet;
 mod schedule;
 mod sink;
 mod store;

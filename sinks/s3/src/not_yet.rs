@@ -89,7 +89,6 @@ pub const INERT_KEYS: &[&str] = &[
     "locale",
     "max.files.scan.limit",
     "max.write.duration.ms",
-    "parquet.codec",
     "partition.duration.ms",
     "partition.field.name",
     "partitioner.max.open.files",

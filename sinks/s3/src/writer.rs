@@ -12,9 +12,8 @@ use connector_core::json::DecimalFormat;
 use connector_core::{
     Batch, ConnectError, Envelope, Offset, Rejection, Result, Stage, TopicPartition, Written,
 };
-use flate2::Compression;
 
-use crate::body::{Body, Buffer};
+use crate::body::{Body, Encoding, Record, Rest};
 use crate::config::{Config, Format, NullValues};
 use crate::format::Rows;
 use crate::layout::Layout;
@@ -28,7 +27,7 @@ pub struct Settings {
     format: Format,
     decimals: DecimalFormat,
     separator: Vec<u8>,
-    gzip: Option<Compression>,
+    encoding: Encoding,
     part_size: usize,
     null_values: NullValues,
     /// Bytes of records that have left memory in parts, over all writers.
@@ -43,7 +42,7 @@ impl Settings {
             format: config.format,
             decimals: config.decimal_format,
             separator: config.separator().as_bytes().to_vec(),
-            gzip: config.gzip(),
+            encoding: config.encoding(config.format),
             part_size: config.part_size.max(1),
             null_values: config.null_values,
             spilled: Arc::default(),
@@ -72,8 +71,6 @@ struct OpenFile {
     end: Offset,
     records: u64,
     body: Body,
-    /// Bytes of records since the last part.
-    since_part: u64,
     upload: Option<Arc<Upload>>,
 }
 
@@ -113,7 +110,7 @@ impl Writer {
             checked = true;
             let room = &mut self.room;
             let file = self.open.get_or_insert_with(|| {
-                OpenFile::new(offset, Arc::clone(schema), settings.gzip, std::mem::take(room))
+                OpenFile::new(offset, Arc::clone(schema), &settings.encoding, std::mem::take(room))
             });
             file.append(offset, value, &settings.separator)?;
             if file.records >= settings.flush_size {
@@ -175,17 +172,16 @@ impl Writer {
 }
 
 impl OpenFile {
-    fn new(start: Offset, schema: FieldRef, gzip: Option<Compression>, room: BytesMut) -> Self {
-        let body = Body::new(gzip, room);
-        Self { schema, start, end: start, records: 0, body, since_part: 0, upload: None }
+    fn new(start: Offset, schema: FieldRef, encoding: &Encoding, room: BytesMut) -> Self {
+        let body = Body::new(encoding, room);
+        Self { schema, start, end: start, records: 0, body, upload: None }
     }
 
     #[inline]
-    fn append(&mut self, offset: Offset, value: &[u8], separator: &[u8]) -> Result<()> {
-        self.body.append(value, separator).map_err(compression)?;
+    fn append(&mut self, offset: Offset, value: Record<'_>, separator: &[u8]) -> Result<()> {
+        self.body.append(value, separator)?;
         self.end = offset + 1;
         self.records += 1;
-        self.since_part += (value.len() + separator.len()) as u64;
         Ok(())
     }
 
@@ -196,8 +192,7 @@ impl OpenFile {
         settings: &Settings,
         ready: &mut Vec<Ready>,
     ) -> Result<()> {
-        let buffer = self.body.buffer();
-        while buffer.len() > settings.part_size {
+        while let Some((payload, records)) = self.body.part(settings.part_size)? {
             let upload = match &self.upload {
                 Some(upload) => upload,
                 None => {
@@ -205,14 +200,7 @@ impl OpenFile {
                     self.upload.insert(Arc::new(Upload::new(key, Arc::clone(&settings.spilled))))
                 }
             };
-            // A compressed part stands for all records so far: they take next to no memory any more.
-            let records = match settings.gzip {
-                None => self.since_part.min(settings.part_size as u64),
-                Some(_) => self.since_part,
-            };
-            self.since_part -= records;
-            let part = upload.push(buffer.take(settings.part_size), records);
-            ready.push((Arc::clone(upload), part));
+            ready.push((Arc::clone(upload), upload.push(payload, records)));
         }
         Ok(())
     }
@@ -223,18 +211,18 @@ impl OpenFile {
         settings: &Settings,
         ready: &mut Vec<Ready>,
     ) -> Result<(Object, BytesMut)> {
-        let Self { start, end, body, since_part, upload, .. } = self;
-        let mut buffer: Buffer = body.finish().map_err(compression)?;
+        let Self { start, end, body, upload, .. } = self;
+        let Rest { payload, records, room } = body.finish()?;
         let key = settings.layout.key(partition, start)?;
         let staged = match upload {
-            None => Staged::Whole(buffer.take(usize::MAX)),
+            None => Staged::Whole(payload),
             Some(upload) => {
-                let part = upload.push(buffer.take(usize::MAX), since_part);
+                let part = upload.push(payload, records);
                 ready.push((Arc::clone(&upload), part));
                 Staged::Parts(upload)
             }
         };
-        Ok((Object::new(key, end, staged), buffer.into_room()))
+        Ok((Object::new(key, end, staged), room))
     }
 }
 
@@ -243,10 +231,6 @@ fn value_field(batch: &Batch) -> Result<&FieldRef> {
     found
         .map(|(_, field)| field)
         .ok_or_else(|| ConnectError::internal("envelope", "a batch has no column `value`"))
-}
-
-fn compression(cause: std::io::Error) -> ConnectError {
-    ConnectError::internal("s3.compression", "gzip failed").caused_by(cause)
 }
 
 fn null_value() -> ConnectError {
