@@ -130,6 +130,10 @@ pub struct Extent {
     pub counts: Option<RangeCounts>,
     /// Where it is: an object's key, a table's version.
     pub place: String,
+    /// Where `end` is `None`: extents of one series follow one another; between them, records may lie in other series
+    /// (a directory of objects).
+    #[serde(default)]
+    pub series: String,
 }
 
 /// Writes batches to a system outside Kafka. One instance per task; calls for one task do not overlap, except that
@@ -176,7 +180,8 @@ pub trait Sink: Send + Sync + 'static {
     async fn close(&self, revoked: &[TopicPartition]) -> Result<()>;
 
     /// What is in the store of these topics, in any order; on an instance that need not be open. Reads what was written,
-    /// not what is remembered.
+    /// not what is remembered. How far it is, the gauges `sidestream_inventory_read` and `sidestream_inventory_objects`
+    /// of [`Sink::metrics`] may tell.
     async fn inventory(&self, _topics: &[Arc<str>]) -> Result<Vec<Extent>> {
         Err(no_inventory())
     }

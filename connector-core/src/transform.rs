@@ -57,6 +57,11 @@ pub trait Transform: Send + Sync + 'static {
         true
     }
 
+    /// Whether it leaves records out that it does not reject: `sidestream verify` cannot tell those from lost ones.
+    fn filters(&self) -> bool {
+        true
+    }
+
     /// An error fails the task; a record that cannot be changed is a [`Rejection`].
     fn apply(&self, records: RecordBatch, meta: &Meta) -> Result<Transformed>;
 }

@@ -41,6 +41,10 @@ impl Transform for GeoCleaner {
         Needs::Columns(fields.into())
     }
 
+    fn filters(&self) -> bool {
+        false
+    }
+
     fn apply(&self, records: RecordBatch, _: &Meta) -> Result<Transformed> {
         let rows = Rows::of(&records)?;
         let coordinates = pairs(rows.numbers::<Float64Type>("latitude")?, rows.numbers("longitude")?)?;

@@ -107,6 +107,10 @@ impl Transform for PinCleaner {
         Needs::Columns(fields.into())
     }
 
+    fn filters(&self) -> bool {
+        false
+    }
+
     fn apply(&self, records: RecordBatch, _: &Meta) -> Result<Transformed> {
         let rows = Rows::of(&records)?;
         let (followers, rejected) = self.followers.counts(rows.texts("follower_count")?);

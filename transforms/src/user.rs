@@ -40,6 +40,10 @@ impl Transform for UserCleaner {
         Needs::Columns(fields.into())
     }
 
+    fn filters(&self) -> bool {
+        false
+    }
+
     fn apply(&self, records: RecordBatch, _: &Meta) -> Result<Transformed> {
         let rows = Rows::of(&records)?;
         let names = names(rows.texts("first_name")?, rows.texts("last_name")?);

@@ -52,6 +52,13 @@ pub fn run(case: &TransformCase) {
     let seen = outcome(records, &whole);
     assert_eq!(&before, records, "conformance: the transform changed its input");
 
+    assert!(
+        transform.filters() || seen.len() == records.num_rows(),
+        "conformance: {} of {} records came out or were rejected, and it says that it leaves out none",
+        seen.len(),
+        records.num_rows()
+    );
+
     let empty = outcome(&records.slice(0, 0), &case.apply(&*transform, records.slice(0, 0)));
     assert!(empty.is_empty(), "conformance: records came out of an empty batch: {empty:?}");
 

@@ -26,8 +26,11 @@ struct Instance {
 unsafe extern "C" fn create(component: *const Component, config: Str, task: Str, done: Done) {
     let make = |exported: &'static super::Exported, config: &_, task: &_| {
         let transform = exported.component.create_transform(config, task)?;
-        let declared =
-            wire::Declared { deterministic: Some(transform.deterministic()), ..wire::Declared::default() };
+        let declared = wire::Declared {
+            deterministic: Some(transform.deterministic()),
+            filters: Some(transform.filters()),
+            ..wire::Declared::default()
+        };
         let answer = with_needs(Answer::done(), declared, &transform.needs());
         Ok(answer.instance(Instance { transform, poisoned: AtomicBool::new(false) }))
     };

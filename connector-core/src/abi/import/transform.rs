@@ -19,6 +19,7 @@ struct Imported {
     table: TransformVtable,
     needs: Needs,
     deterministic: bool,
+    filters: bool,
 }
 
 pub(super) fn create(
@@ -29,7 +30,8 @@ pub(super) fn create(
 ) -> Result<Arc<dyn Transform>, Vec<ConfigProblem>> {
     let (instance, declared, reply) = origin.create(table.create, table.drop, config, task)?;
     let needs = needs(&instance, &declared, reply)?;
-    Ok(Arc::new(Imported { instance, table, needs, deterministic: declared.deterministic.unwrap_or(true) }))
+    let (deterministic, filters) = (declared.deterministic.unwrap_or(true), declared.filters.unwrap_or(true));
+    Ok(Arc::new(Imported { instance, table, needs, deterministic, filters }))
 }
 
 impl Transform for Imported {
@@ -39,6 +41,10 @@ impl Transform for Imported {
 
     fn deterministic(&self) -> bool {
         self.deterministic
+    }
+
+    fn filters(&self) -> bool {
+        self.filters
     }
 
     fn apply(&self, records: RecordBatch, meta: &Meta) -> Result<Transformed> {
