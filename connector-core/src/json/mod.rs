@@ -9,6 +9,7 @@ mod documents;
 mod encode;
 mod error;
 mod instant;
+mod member;
 mod scan;
 
 pub use connect::{DATE, DECIMAL, NAME, REQUIRED, TIME, TIMESTAMP};
@@ -17,4 +18,5 @@ pub use documents::{Documents, documents};
 pub use encode::{DecimalFormat, Encoder, write_string};
 pub use error::{JsonError, JsonErrorKind};
 pub use instant::parse_timestamp;
+pub use member::{Member, member};
 pub use scan::{Scanned, compact, scan, scan_str};
