@@ -12,6 +12,7 @@ use super::check;
 use super::converter::{self, ConverterUse, Side};
 use super::diagnostic::{Diagnostic, Report};
 use super::documents::Declared;
+use super::exactly_once::{self, ExactlyOnce};
 use super::flatten::flatten;
 use super::framework;
 use super::node::Place;
@@ -41,6 +42,7 @@ pub struct ConnectorConfig {
     pub value_converter: ConverterUse,
     pub errors_tolerance: Tolerance,
     pub flush_on_stop: bool,
+    pub exactly_once: ExactlyOnce,
     pub consumer_overrides: ConfigMap,
     pub producer_overrides: ConfigMap,
     pub admin_overrides: ConfigMap,
@@ -285,6 +287,9 @@ pub(super) fn read(
     if bounded_run && source.is_some() && !bounded_source {
         settings.error("run.until", ENDLESS.0, ENDLESS.1, report);
     }
+    let writes = source.as_ref().filter(|_| sink.is_none());
+    let exactly_once =
+        common.as_ref().map(|keys| exactly_once::read(keys, worker, writes, is_sink, &mut settings, report));
     let secrets = settings.finish(report);
     let common = common.filter(|_| !incomplete)?;
     Some(ConnectorConfig {
@@ -301,6 +306,7 @@ pub(super) fn read(
         value_converter,
         errors_tolerance: common.errors_tolerance,
         flush_on_stop: common.flush_on_stop,
+        exactly_once: exactly_once?,
         consumer_overrides: common.consumer_override,
         producer_overrides: common.producer_override,
         admin_overrides: common.admin_override,

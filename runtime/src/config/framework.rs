@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::connector::{Tolerance, TopicSelection, UnknownKeys};
 use super::diagnostic::Report;
+use super::exactly_once::{BoundaryKind, Wish};
 use super::settings::{Settings, whole};
 use super::topics::name_problem;
 use super::worker::listed;
@@ -43,6 +44,37 @@ pub struct ConnectorKeys {
     /// `none`: a record that cannot be processed fails the task; `all`: it is skipped and counted.
     #[serde(default, rename = "errors.tolerance")]
     pub errors_tolerance: Tolerance,
+    /// Milliseconds for which a failed operation is tried again; -1: for ever. 0: for ever too for calls of Kafka, of the
+    /// sink and of the source, and not at all for converters and transforms.
+    #[serde(default, rename = "errors.retry.timeout")]
+    pub errors_retry_timeout: i64,
+    /// The longest pause between two attempts, in milliseconds; the first is 300, and each next one twice as long.
+    #[serde(default = "delay_max", rename = "errors.retry.delay.max.ms")]
+    pub errors_retry_delay_max_ms: i64,
+    /// Whether each record that cannot be processed is logged: stage, class and error.
+    #[serde(default, rename = "errors.log.enable")]
+    pub errors_log_enable: bool,
+    /// Whether that line also says where the record is (topic, partition, offset, timestamp); never what it holds.
+    #[serde(default, rename = "errors.log.include.messages")]
+    pub errors_log_include_messages: bool,
+    /// Topic to which a sink's records go that cannot be processed, as they came; none: there is no such queue.
+    #[serde(default, rename = "errors.deadletterqueue.topic.name")]
+    pub dead_letter_topic: String,
+    /// Replicas of that topic, if it has to be made; -1 leaves it to the broker.
+    #[serde(default = "three", rename = "errors.deadletterqueue.topic.replication.factor")]
+    pub dead_letter_replication_factor: i16,
+    /// Whether records in that topic carry headers that say where they came from and what was wrong.
+    #[serde(default, rename = "errors.deadletterqueue.context.headers.enable")]
+    pub dead_letter_headers: bool,
+    /// How often a failed task is started again by itself within `restart.window.ms`; 0: never, as in Connect.
+    #[serde(default = "restarts", rename = "restart.max.attempts")]
+    pub restart_max_attempts: u32,
+    /// The time, in milliseconds, within which restarts are counted.
+    #[serde(default = "restart_window", rename = "restart.window.ms")]
+    pub restart_window_ms: u64,
+    /// A task that has something to do and gets nothing done for so many milliseconds is called STALLED.
+    #[serde(default = "stall_timeout", rename = "task.stall.timeout.ms")]
+    pub task_stall_timeout_ms: u64,
     /// Whether a stopping sink publishes what it has instead of dropping the open tail, which is then read again.
     #[serde(default, rename = "flush.on.stop")]
     pub flush_on_stop: bool,
@@ -50,6 +82,21 @@ pub struct ConnectorKeys {
     /// caught-up` says so for all connectors.
     #[serde(default, rename = "run.until")]
     pub run_until: Option<Until>,
+    /// Sources: `required` refuses to run one that cannot deliver exactly once; `requested` lets it run at least once.
+    #[serde(default, rename = "exactly.once.support")]
+    pub exactly_once_support: Wish,
+    /// Sources, where the worker has `exactly.once.source.support: enabled`: a transaction is one polled batch (`poll`), or
+    /// what was polled in an `interval`.
+    #[serde(default, rename = "transaction.boundary")]
+    pub transaction_boundary: BoundaryKind,
+    /// How long a transaction of `transaction.boundary: interval` takes, in ms; default: the worker's
+    /// `offset.flush.interval.ms`. One whose records take 32 MiB ends earlier.
+    #[serde(default, rename = "transaction.boundary.interval.ms")]
+    #[schemars(range(min = 1))]
+    pub transaction_interval_ms: Option<u64>,
+    /// Sources: topic for the positions of this connector alone. What it does not hold yet is taken from the worker's.
+    #[serde(default, rename = "offsets.storage.topic")]
+    pub offsets_topic: Option<String>,
     /// What to do with keys that nothing knows; default: an error in YAML under a short name, else a warning.
     #[serde(default, rename = "config.unknown")]
     pub unknown_keys: Option<UnknownKeys>,
@@ -76,6 +123,26 @@ fn one() -> usize {
     1
 }
 
+fn three() -> i16 {
+    3
+}
+
+fn delay_max() -> i64 {
+    60_000
+}
+
+fn restarts() -> u32 {
+    3
+}
+
+fn restart_window() -> u64 {
+    600_000
+}
+
+fn stall_timeout() -> u64 {
+    60_000
+}
+
 /// Keys of every connector, for "did you mean".
 pub(super) fn names() -> Vec<String> {
     let schema = schemars::schema_for!(ConnectorKeys).to_value();
@@ -86,27 +153,16 @@ pub(super) fn names() -> Vec<String> {
 }
 
 /// Connect's keys that need no action here; `.` at the end stands for all keys below.
-const INERT: [&str; 13] = [
+const INERT: [&str; 5] = [
     "tasks.max.enforce",
     "config.action.reload",
     "connector.plugin.version",
     "header.converter",
     "header.converter.",
-    "errors.log.enable",
-    "errors.log.include.messages",
-    "errors.retry.delay.max.ms",
-    "errors.deadletterqueue.topic.replication.factor",
-    "errors.deadletterqueue.context.headers.enable",
-    "transaction.boundary",
-    "transaction.boundary.interval.ms",
-    "offsets.storage.topic",
 ];
 
 /// Keys that would change what happens to records, and so are judged one by one.
-const JUDGED: [&str; 6] = [
-    "errors.retry.timeout",
-    "errors.deadletterqueue.topic.name",
-    "exactly.once.support",
+const JUDGED: [&str; 3] = [
     "topic.creation.",
     "predicates",
     "predicates.",
@@ -183,7 +239,7 @@ fn list(settings: &Settings, report: &mut Report) -> TopicSelection {
 }
 
 /// Keys that would change what happens to records and are not supported yet, and keys without effect.
-pub(super) fn check(sink: bool, settings: &mut Settings, report: &mut Report) {
+pub(super) fn check(settings: &mut Settings, report: &mut Report) {
     for key in settings.unknown() {
         if listed(&JUDGED, &key) {
             settings.know(&key, false, report);
@@ -194,21 +250,6 @@ pub(super) fn check(sink: bool, settings: &mut Settings, report: &mut Report) {
     if settings.get("predicates").is_some() {
         let hint = "without them a transform would apply to every record; take them out for now";
         settings.error("predicates", "`predicates` are not supported yet", hint, report);
-    }
-    let set = |key: &str| settings.get(key).map(str::trim).filter(|text| !text.is_empty());
-    if sink && set("errors.deadletterqueue.topic.name").is_some() {
-        let message = "`errors.deadletterqueue.topic.name`: dead letters are not supported yet";
-        let hint = "without them rejected records would be lost; take the key out and leave `errors.tolerance: none`";
-        settings.error("errors.deadletterqueue.topic.name", message, hint, report);
-    }
-    if set("errors.retry.timeout").is_some_and(|timeout| timeout != "0") {
-        let message = "`errors.retry.timeout` has no effect yet";
-        let hint = "what can be retried is retried until it succeeds; other errors fail the task at once";
-        settings.warning("errors.retry.timeout", message, hint, report);
-    }
-    if set("exactly.once.support").is_some_and(|support| support.eq_ignore_ascii_case("required")) {
-        let message = "`exactly.once.support: required`: sources deliver at least once so far";
-        settings.error("exactly.once.support", message, "write `requested`, or leave the key out", report);
     }
     if let Some(key) = settings.keys().find(|key| key.starts_with("topic.creation.")).map(str::to_owned) {
         let message = "`topic.creation.*` has no effect yet";

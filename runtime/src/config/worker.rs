@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::connector::UnknownKeys;
 use super::converter::{self, ConverterUse, Side};
 use super::diagnostic::{Diagnostic, Report};
+use super::exactly_once::SourceSupport;
 use super::flatten::{Flat, flatten};
 use super::node::{Content, Entry, Node, Place};
 use super::placeholder::{Env, Providers};
@@ -53,6 +54,13 @@ pub struct WorkerConfig {
     /// File in which sources store their positions when there is no Kafka (only direct pipelines).
     #[serde(default, rename = "offset.storage.file.filename")]
     pub offset_storage_file: Option<PathBuf>,
+    /// `enabled`: source tasks write their records and positions in transactions, and only one task of its name can.
+    #[serde(default, rename = "exactly.once.source.support")]
+    pub exactly_once_source_support: SourceSupport,
+    /// Default of a connector's `transaction.boundary.interval.ms`, in ms. Nothing else waits for it here.
+    #[serde(default = "a_minute", rename = "offset.flush.interval.ms")]
+    #[schemars(range(min = 1))]
+    pub offset_flush_interval_ms: u64,
     /// How long tasks may take to stop, in ms.
     #[serde(default = "five_seconds", rename = "task.shutdown.graceful.timeout.ms")]
     pub task_shutdown_graceful_timeout_ms: u64,
@@ -147,6 +155,10 @@ fn five_seconds() -> u64 {
     5000
 }
 
+fn a_minute() -> u64 {
+    60_000
+}
+
 fn forty_five_seconds() -> u32 {
     45_000
 }
@@ -170,7 +182,7 @@ const CLIENT: [&str; 14] = [
 ];
 
 /// Connect's worker keys that need no action here; `.` at the end stands for all keys below.
-const INERT: [&str; 36] = [
+const INERT: [&str; 34] = [
     "access.control.",
     "admin.listeners",
     "config.storage.",
@@ -178,7 +190,6 @@ const INERT: [&str; 36] = [
     "connections.max.reauth.ms",
     "connector.client.config.override.policy",
     "default.api.timeout.ms",
-    "exactly.once.source.support",
     "header.converter",
     "header.converter.",
     "inter.worker.",
@@ -190,7 +201,6 @@ const INERT: [&str; 36] = [
     "metric.reporters",
     "metrics.",
     "auto.include.jmx.reporter",
-    "offset.flush.interval.ms",
     "offset.flush.timeout.ms",
     "plugin.discovery",
     "rebalance.timeout.ms",

@@ -57,7 +57,7 @@ fn connect_s_worker_file_is_accepted_and_what_needs_no_action_is_listed() {
     assert_eq!(deployment.worker.offset_storage_topic, "connect-offsets");
     assert_eq!(deployment.worker.key_converter.as_ref().unwrap().config["schemas.enable"], "true");
     assert_snapshot!(text(&deployment.diagnostics), @r#"
-    connect-distributed.properties:1:1: note: accepted, needs no action here: `config.storage.topic`, `offset.flush.interval.ms`, `plugin.discovery`, `rest.port`, `status.storage.replication.factor`, `status.storage.topic`
+    connect-distributed.properties:1:1: note: accepted, needs no action here: `config.storage.topic`, `plugin.discovery`, `rest.port`, `status.storage.replication.factor`, `status.storage.topic`
     connect-distributed.properties:13:1: warning: `no.such.key` is no key of the worker
       13 | no.such.key=…
          | ^
