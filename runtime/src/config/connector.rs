@@ -1,6 +1,7 @@
 //! A connector: Connect's own keys, its plugins, its transforms.
 
 use std::fmt;
+use std::time::Duration;
 
 use connector_core::config::{self, nearest};
 use connector_core::{Component, ConfigMap, Kind, TaskInfo};
@@ -12,6 +13,7 @@ use super::check;
 use super::converter::{self, ConverterUse, Side};
 use super::diagnostic::{Diagnostic, Report};
 use super::documents::Declared;
+use super::errors::{self, ErrorHandling};
 use super::exactly_once::{self, ExactlyOnce};
 use super::flatten::flatten;
 use super::framework;
@@ -41,6 +43,10 @@ pub struct ConnectorConfig {
     pub key_converter: ConverterUse,
     pub value_converter: ConverterUse,
     pub errors_tolerance: Tolerance,
+    pub errors: ErrorHandling,
+    pub restarts: Restarts,
+    /// How long a task may rest with work to do before it is called stalled.
+    pub stall_timeout: Duration,
     pub flush_on_stop: bool,
     pub exactly_once: ExactlyOnce,
     pub consumer_overrides: ConfigMap,
@@ -48,6 +54,14 @@ pub struct ConnectorConfig {
     pub admin_overrides: ConfigMap,
     /// For redaction of what leaves the process.
     pub secrets: SecretSet,
+}
+
+/// How often a failed task is started again by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restarts {
+    /// At most so many within `window`; 0: never, as in Connect.
+    pub attempts: u32,
+    pub window: Duration,
 }
 
 impl fmt::Debug for ConnectorConfig {
@@ -262,6 +276,7 @@ pub(super) fn read(
     let flat = flatten(declared.node.entries(), report);
     report.assign(before, name);
     let mut settings = Settings::new(Some(name), &declared.place, flat, providers, report);
+    errors::check_types(&mut settings, report);
     let common = settings.typed::<framework::ConnectorKeys>(&["topics", "topics.regex"], report);
     let wish = common.as_ref().and_then(|c| c.unknown_keys).or(worker.and_then(|w| w.unknown_keys));
     let mut checker = Checker { registry, yaml: declared.yaml, wish, schemas: Vec::new() };
@@ -274,7 +289,11 @@ pub(super) fn read(
     let mut converter = |side| converter::at_connector(side, &mut settings, worker, !is_sink, report);
     let (key_converter, value_converter) = (converter(Side::Key), converter(Side::Value));
     java_only(&["producer.override.", "consumer.override.", "admin.override."], &mut settings, report);
-    framework::check(is_sink, &mut settings, report);
+    let direct = is_sink && source.is_some();
+    let errors = common
+        .as_ref()
+        .map(|keys| errors::read(keys, (is_sink, direct), &topics, worker, &mut settings, report));
+    framework::check(&mut settings, report);
     checker.unknown(&settings, source.is_some() && !is_sink, report);
     let unusable = |end: &Option<(Component, Option<Value>)>| matches!(end, Some((_, None)));
     let incomplete = unusable(&source) || unusable(&sink) || (source.is_none() && sink.is_none());
@@ -305,6 +324,12 @@ pub(super) fn read(
         key_converter,
         value_converter,
         errors_tolerance: common.errors_tolerance,
+        errors: errors.unwrap_or_default(),
+        restarts: Restarts {
+            attempts: common.restart_max_attempts,
+            window: Duration::from_millis(common.restart_window_ms),
+        },
+        stall_timeout: Duration::from_millis(common.task_stall_timeout_ms),
         flush_on_stop: common.flush_on_stop,
         exactly_once: exactly_once?,
         consumer_overrides: common.consumer_override,

@@ -11,6 +11,7 @@ mod connector;
 mod converter;
 mod diagnostic;
 mod documents;
+mod errors;
 mod exactly_once;
 mod flatten;
 mod format;
@@ -28,9 +29,10 @@ mod transform;
 mod worker;
 mod yaml;
 
-pub use connector::{ConnectorConfig, PluginUse, Tolerance, TopicSelection, UnknownKeys};
+pub use connector::{ConnectorConfig, PluginUse, Restarts, Tolerance, TopicSelection, UnknownKeys};
 pub use converter::ConverterUse;
 pub use diagnostic::{Diagnostic, Severity};
+pub use errors::{DeadLetterTopic, ErrorHandling, ErrorLog};
 pub use exactly_once::{Boundary, ExactlyOnce};
 pub use framework::ConnectorKeys;
 pub use node::Place;
@@ -54,6 +56,8 @@ pub struct Deployment {
     pub connectors: Vec<ConnectorConfig>,
     /// Warnings and notes.
     pub diagnostics: Vec<Diagnostic>,
+    /// The plugins that it may use.
+    pub registry: Registry,
 }
 
 /// Reads and checks all files, without network. `env` looks up environment variables.
@@ -148,7 +152,7 @@ fn deploy(
     let failed = report.failed();
     let diagnostics = report.finish();
     match worker.filter(|_| !failed) {
-        Some(worker) => Ok(Deployment { worker, topics, connectors, diagnostics }),
+        Some(worker) => Ok(Deployment { worker, topics, connectors, diagnostics, registry: registry.clone() }),
         None => Err(diagnostics),
     }
 }

@@ -139,6 +139,11 @@ impl Settings {
         !self.unresolved.contains(key)
     }
 
+    /// What is wrong with the value of `key` was said: nobody else is to say it again.
+    pub fn reported(&mut self, key: &str) {
+        self.unresolved.insert(key.to_owned());
+    }
+
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.values.keys().map(String::as_str)
     }
