@@ -48,7 +48,7 @@ fn session_name() -> String {
 }
 
 /// What is not blank: files of Connect often hold keys without a value.
-pub(crate) fn said(text: Option<&String>) -> Option<String> {
+pub fn said(text: Option<&String>) -> Option<String> {
     text.map(|text| text.trim()).filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
@@ -87,11 +87,11 @@ impl Identity {
     }
 
     /// Access key id and secret access key.
-    pub(crate) fn key(&self) -> Option<(Secret, Secret)> {
+    pub fn key(&self) -> Option<(Secret, Secret)> {
         self.access_key_id.clone().zip(self.secret_access_key.clone())
     }
 
-    pub(crate) fn role(&self) -> Option<Role> {
+    pub fn role(&self) -> Option<Role> {
         Some(Role {
             arn: said(self.role_arn.as_ref())?,
             session_name: said(Some(&self.role_session_name)).unwrap_or_else(session_name),

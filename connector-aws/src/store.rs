@@ -3,18 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use async_trait::async_trait;
-use aws_config::SdkConfig;
-use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use connector_core::{ConfigProblem, ConnectError, Result};
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, AwsCredential};
+use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
-use object_store::{BackoffConfig, CredentialProvider, ObjectStore, RetryConfig};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use url::Url;
@@ -22,6 +17,7 @@ use url::Url;
 use crate::access::Access;
 use crate::identity::{Identity, address_problem, said};
 use crate::parts::{self, LocalParts, MemoryParts};
+use crate::s3;
 
 /// The keys that say where S3 is, to be flattened into a plugin's own configuration.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -120,7 +116,7 @@ pub async fn open(url: &Url, access: &Access) -> Result<Location> {
     let path = Path::from_url_path(url.path()).map_err(|cause| wrong(cause.into()))?;
     let (store, parts): (Arc<dyn ObjectStore>, Arc<dyn MultipartStore>) = match url.scheme() {
         "s3" => {
-            let s3 = Arc::new(s3(host, access).await.map_err(wrong)?);
+            let s3 = s3::open(host, access, &s3::Options::default()).await.map_err(wrong)?.store;
             (Arc::clone(&s3) as _, s3)
         }
         "memory" => {
@@ -133,82 +129,6 @@ pub async fn open(url: &Url, access: &Access) -> Result<Location> {
         }
     };
     Ok(Location { store, parts, path, url: url.clone() })
-}
-
-async fn s3(bucket: &str, access: &Access) -> object_store::Result<object_store::aws::AmazonS3> {
-    let config = access.config().await;
-    let region = config.region().map_or("us-east-1", |region| region.as_ref());
-    // The SDK has read AWS_ENDPOINT_URL and profiles; the variable for this one service comes first, as everywhere.
-    let endpoint = access
-        .endpoint
-        .clone()
-        .or_else(|| std::env::var("AWS_ENDPOINT_URL_S3").ok())
-        .or_else(|| config.endpoint_url().map(str::to_owned));
-    // The host repeats a failed call with its own patience; here only hiccups are smoothed.
-    let retry = RetryConfig {
-        backoff: BackoffConfig { max_backoff: Duration::from_secs(5), ..BackoffConfig::default() },
-        max_retries: 6,
-        retry_timeout: Duration::from_secs(30),
-    };
-    let mut builder = AmazonS3Builder::new().with_bucket_name(bucket).with_region(region).with_retry(retry);
-    builder = match &endpoint {
-        // Services of one's own have no host name for each bucket.
-        Some(url) => builder
-            .with_config(AmazonS3ConfigKey::S3Endpoint, url)
-            .with_virtual_hosted_style_request(false)
-            .with_allow_http(url.starts_with("http://")),
-        None => builder.with_virtual_hosted_style_request(!bucket.contains('.')),
-    };
-    if endpoint.as_deref().is_none_or(|url| url.starts_with("https://")) {
-        // TLS protects the payload already, as the AWS SDK sees it too.
-        builder = builder.with_unsigned_payload(true);
-    }
-    builder.with_credentials(Arc::new(Chain::of(&config))).build()
-}
-
-/// The SDK's credentials for object_store.
-#[derive(Debug)]
-struct Chain {
-    provider: Option<SharedCredentialsProvider>,
-    /// Valid ones; asked for again a little before they expire.
-    cached: tokio::sync::Mutex<Option<(Arc<AwsCredential>, Option<std::time::SystemTime>)>>,
-}
-
-/// Credentials that expire sooner are renewed first.
-const RENEW_BEFORE: Duration = Duration::from_secs(300);
-
-impl Chain {
-    fn of(config: &SdkConfig) -> Self {
-        Self { provider: config.credentials_provider(), cached: tokio::sync::Mutex::default() }
-    }
-}
-
-#[async_trait]
-impl CredentialProvider for Chain {
-    type Credential = AwsCredential;
-
-    async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
-        let mut cached = self.cached.lock().await;
-        let soon = std::time::SystemTime::now() + RENEW_BEFORE;
-        if let Some((credential, expiry)) = &*cached
-            && expiry.is_none_or(|expiry| expiry > soon)
-        {
-            return Ok(Arc::clone(credential));
-        }
-        let failed = |source: Box<dyn std::error::Error + Send + Sync>| {
-            object_store::Error::Unauthenticated { path: String::new(), source }
-        };
-        let provider =
-            self.provider.as_ref().ok_or_else(|| failed("no AWS credentials were found".into()))?;
-        let found = provider.provide_credentials().await.map_err(|e| failed(e.into()))?;
-        let credential = Arc::new(AwsCredential {
-            key_id: found.access_key_id().to_owned(),
-            secret_key: found.secret_access_key().to_owned(),
-            token: found.session_token().map(str::to_owned),
-        });
-        *cached = Some((Arc::clone(&credential), found.expiry()));
-        Ok(credential)
-    }
 }
 
 #[cfg(test)]

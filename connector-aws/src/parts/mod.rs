@@ -13,6 +13,7 @@ use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 
 use crate::error::{self, Keys};
+use crate::s3::Tagger;
 use crate::store::Location;
 
 pub use local::LocalParts;
@@ -27,6 +28,8 @@ pub const PART_BYTES: usize = 8 << 20;
 pub struct Store {
     pub objects: Arc<dyn ObjectStore>,
     pub parts: Arc<dyn MultipartStore>,
+    /// For objects that are there already, where the store has tags.
+    pub tagger: Option<Arc<Tagger>>,
     /// For messages: "bucket `b` at http://…".
     pub place: Arc<str>,
     /// The keys that hints point to.
@@ -39,6 +42,7 @@ impl Store {
         Self {
             objects: Arc::clone(&location.store),
             parts: Arc::clone(&location.parts),
+            tagger: None,
             place: location.url.as_str().into(),
             keys,
         }

@@ -9,7 +9,7 @@ use connector_core::Result;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::multipart::PartId;
 use object_store::path::Path;
-use object_store::{MultipartId, ObjectStoreExt, PutPayload};
+use object_store::{Error, MultipartId, ObjectStoreExt, PutPayload};
 use tokio::sync::{Mutex as AsyncMutex, OnceCell, OwnedSemaphorePermit};
 use tokio::task::JoinSet;
 
@@ -108,13 +108,9 @@ impl Upload {
             .await
     }
 
-    /// Makes the object visible. With `create`, one that is there already and is as large is kept.
-    pub async fn complete(&self, store: &Store, create: bool) -> Result<()> {
+    /// Makes the object visible.
+    pub async fn complete(&self, store: &Store) -> Result<()> {
         self.send_all(store).await?;
-        if create && self.is_there(store).await {
-            self.abort(store).await;
-            return Ok(());
-        }
         let mut ids = Vec::new();
         for part in self.all() {
             if let State::Sent(id) = &*part.state.lock().await {
@@ -125,13 +121,18 @@ impl Upload {
         match store.parts.complete_multipart(&self.key, id, ids).await {
             Ok(_) => Ok(()),
             // An earlier try got through, only its answer was lost.
-            Err(object_store::Error::NotFound { .. }) if self.is_there(store).await => Ok(()),
+            Err(Error::NotFound { .. }) if self.size_there(store).await? == Some(self.size()) => Ok(()),
             Err(cause) => Err(store.explain("completing", Some(&self.key), &cause)),
         }
     }
 
-    async fn is_there(&self, store: &Store) -> bool {
-        store.objects.head(&self.key).await.is_ok_and(|object| object.size == self.size())
+    /// Bytes of the object that has the key already. Who may not look finds none.
+    pub async fn size_there(&self, store: &Store) -> Result<Option<u64>> {
+        match store.objects.head(&self.key).await {
+            Ok(object) => Ok(Some(object.size)),
+            Err(Error::NotFound { .. } | Error::PermissionDenied { .. }) => Ok(None),
+            Err(cause) => Err(store.explain("looking for", Some(&self.key), &cause)),
+        }
     }
 
     /// Gives up; parts that the store has are deleted.
@@ -161,9 +162,9 @@ mod tests {
     use std::sync::atomic::AtomicUsize;
 
     use async_trait::async_trait;
+    use object_store::PutResult;
     use object_store::memory::InMemory;
     use object_store::multipart::MultipartStore;
-    use object_store::{Error, PutResult};
     use tokio::sync::Semaphore;
 
     use super::*;
@@ -223,6 +224,7 @@ mod tests {
         Store {
             objects: memory,
             parts,
+            tagger: None,
             place: "a flaky store".into(),
             keys: Keys { location: "bucket", region: "region", endpoint: "url" },
         }
@@ -245,7 +247,7 @@ mod tests {
         // All three have run.
         drop(permits.acquire_many(8).await.unwrap());
         assert_eq!(spilled.load(Ordering::Relaxed), 10, "two of three are still in memory");
-        upload.complete(&store, false).await.unwrap();
+        upload.complete(&store).await.unwrap();
         assert_eq!(spilled.load(Ordering::Relaxed), 30);
         assert_eq!(body(&store).await, b"one two three");
     }
@@ -265,8 +267,8 @@ mod tests {
         let store = flaky(0, true);
         let upload = Upload::new(Path::from("k"), Arc::default());
         upload.push("one".into(), 3);
-        assert!(upload.complete(&store, false).await.unwrap_err().is_retriable());
-        upload.complete(&store, false).await.unwrap();
+        assert!(upload.complete(&store).await.unwrap_err().is_retriable());
+        upload.complete(&store).await.unwrap();
         assert_eq!(body(&store).await, b"one");
     }
 }

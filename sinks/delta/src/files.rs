@@ -237,7 +237,7 @@ impl DataFile {
                 let put = table.store().put(&path, bytes.clone().into()).await;
                 put.map_err(|cause| error::store(table.place(), "putting", Some(&path), &cause))?;
             }
-            Body::Parts(upload) => upload.complete(table.parts(), false).await?,
+            Body::Parts(upload) => upload.complete(table.parts()).await?,
             Body::Stored => {}
         }
         *body = Body::Stored;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chrono_tz::Tz;
 use connector_core::json::DecimalFormat;
-use connector_core::{ConfigProblem, Secret};
+use connector_core::ConfigProblem;
 use flate2::Compression;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -13,40 +13,17 @@ use crate::body::Encoding;
 use crate::layout::Partitioner;
 use crate::not_yet::NotYet;
 use crate::parquet::{Codec, Parquet};
+use crate::place::Place;
 
 /// Configuration of `s3-sink`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 pub struct Config {
-    /// The bucket. With a `file:` or `memory:` store, the directory below `store.url`.
-    #[serde(rename = "s3.bucket.name")]
-    #[schemars(length(min = 1))]
-    pub bucket: String,
+    #[serde(flatten)]
+    pub place: Place,
 
     /// Records per object, counted in each topic-partition; 0 acts as 1.
     #[serde(rename = "flush.size")]
     pub flush_size: u64,
-
-    /// AWS region of the bucket.
-    #[serde(rename = "s3.region", default = "region")]
-    pub region: String,
-
-    /// Where the objects go when not to AWS: `http://host:port` or `https://host` of a service that speaks S3,
-    /// `file:///directory`, or `memory://name` (for tests).
-    #[serde(rename = "store.url", default)]
-    pub store_url: Option<String>,
-
-    /// Whether the bucket is the first part of the path (`host/bucket/key`) or of the host name (`bucket.host/key`).
-    #[serde(rename = "s3.path.style.access.enabled", default = "yes")]
-    pub path_style: bool,
-
-    /// Access key id. Without it the usual AWS places are asked: environment, web identity, container, instance.
-    /// Profile files (`~/.aws/credentials`) are not read.
-    #[serde(rename = "aws.access.key.id", default)]
-    pub access_key_id: Option<Secret>,
-
-    /// Secret access key that belongs to `aws.access.key.id`.
-    #[serde(rename = "aws.secret.access.key", default)]
-    pub secret_access_key: Option<Secret>,
 
     /// First part of each object's key; blank: none.
     #[serde(rename = "topics.dir", default = "topics_dir")]
@@ -132,14 +109,6 @@ pub struct Config {
     #[serde(rename = "json.decimal.format", default)]
     pub decimal_format: DecimalFormat,
 
-    /// Server-side encryption: `AES256` or `aws:kms`.
-    #[serde(rename = "s3.ssea.name", default)]
-    pub sse: Option<Sse>,
-
-    /// Key id of `s3.ssea.name: aws:kms`; without it the bucket's own key is used.
-    #[serde(rename = "s3.sse.kms.key.id", default)]
-    pub kms_key_id: Option<String>,
-
     #[serde(flatten)]
     pub not_yet: NotYet,
 }
@@ -218,19 +187,11 @@ pub enum NullValues {
     Write,
 }
 
-/// `s3.ssea.name`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-pub enum Sse {
-    #[serde(rename = "AES256")]
-    Aes256,
-    #[serde(rename = "aws:kms")]
-    Kms,
-}
-
 impl Config {
     /// What the schema cannot say, all of it.
     pub fn problems(&self) -> Vec<ConfigProblem> {
-        let mut problems = self.not_yet.problems();
+        let mut problems = self.place.problems();
+        problems.extend(self.not_yet.problems());
         let mut wrong = |key: &str, message: &str, hint: &str| {
             problems.push(ConfigProblem::new(key, message, hint));
         };
@@ -245,21 +206,6 @@ impl Config {
         }
         if self.null_values == NullValues::Write {
             wrong("behavior.on.null.values", "`write` is not supported yet", "use `fail` or `ignore`");
-        }
-        if self.access_key_id.is_some() != self.secret_access_key.is_some() {
-            let hint = "set both, or neither to use the environment's credentials";
-            let (key, message) = match self.access_key_id {
-                Some(_) => ("aws.secret.access.key", "is missing though `aws.access.key.id` is set"),
-                None => ("aws.access.key.id", "is missing though `aws.secret.access.key` is set"),
-            };
-            wrong(key, message, hint);
-        }
-        if self.kms_key_id.is_some() && self.sse != Some(Sse::Kms) {
-            wrong("s3.sse.kms.key.id", "needs `s3.ssea.name: aws:kms`", "set it, or leave the key id out");
-        }
-        if self.store_url.as_deref().is_some_and(|url| crate::store::Scheme::of(url).is_none()) {
-            let hint = "write http://host:port, https://host, file:///directory or memory://name";
-            wrong("store.url", "is not the address of a store", hint);
         }
         if self.timezone.is_empty() && self.rotate_schedule_interval_ms > 0 {
             let hint = "write a name such as UTC or Europe/London";
@@ -306,10 +252,6 @@ impl Config {
     pub fn separator(&self) -> &str {
         if self.format == Format::ByteArray { &self.bytearray_separator } else { "\n" }
     }
-}
-
-fn region() -> String {
-    "us-west-2".to_owned()
 }
 
 fn yes() -> bool {

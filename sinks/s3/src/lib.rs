@@ -7,11 +7,13 @@
 mod body;
 mod config;
 mod error;
+mod existing;
 mod format;
 mod layout;
 mod not_yet;
 mod object;
 mod parquet;
+mod place;
 mod schedule;
 mod sink;
 mod store;

@@ -20,55 +20,21 @@ pub struct NotYet {
     /// Not yet: further tags of each object.
     #[serde(rename = "s3.object.tagging.key.value.pairs", default)]
     tags: Option<String>,
-    /// Not yet: a canned access control list for each object.
-    #[serde(rename = "s3.acl.canned", default)]
-    acl: Option<String>,
-    /// Not yet: encryption with a key that the client holds.
-    #[serde(rename = "s3.sse.customer.key", default)]
-    #[schemars(extend("format" = "password"))]
-    customer_key: Option<String>,
-    /// Not yet: S3 transfer acceleration.
-    #[serde(rename = "s3.wan.mode", default)]
-    wan_mode: Option<bool>,
-    /// Not yet: credentials from a class of one's own.
-    #[serde(rename = "s3.credentials.provider.class", default)]
-    credentials_provider: Option<String>,
-    /// Not yet: put the proxy into the environment (`HTTPS_PROXY`).
-    #[serde(rename = "s3.proxy.url", default)]
-    proxy_url: Option<String>,
     /// Not yet: a schema's name in the directories.
     #[serde(rename = "s3.schema.partition.affix.type", default)]
     schema_affix: Option<String>,
 }
-
-const DEFAULT_CREDENTIALS: &[&str] = &[
-    "com.amazonaws.auth.DefaultAWSCredentialsProviderChain",
-    "software.amazon.awssdk.auth.credentials.DefaultCredentialsProvider",
-];
 
 impl NotYet {
     pub fn problems(&self) -> Vec<ConfigProblem> {
         let set = |text: &Option<String>| text.as_deref().is_some_and(|t| !t.trim().is_empty());
         let on = |flag: Option<bool>| flag == Some(true);
         let affix = self.schema_affix.as_deref().is_some_and(|t| !t.eq_ignore_ascii_case("none"));
-        let provider = self.credentials_provider.as_deref().map(str::trim).unwrap_or_default();
-        let provider = !provider.is_empty() && !DEFAULT_CREDENTIALS.contains(&provider);
-        let chain =
-            "leave it out: environment, web identity, container and instance credentials are found anyway";
         [
             ("store.kafka.keys", on(self.store_keys), "leave it out, or set it to false"),
             ("store.kafka.headers", on(self.store_headers), "leave it out, or set it to false"),
             ("s3.object.tagging", on(self.tagging), "leave it out, or set it to false"),
             ("s3.object.tagging.key.value.pairs", set(&self.tags), "leave it out"),
-            ("s3.acl.canned", set(&self.acl), "leave it out and give the rights with a bucket policy"),
-            (
-                "s3.sse.customer.key",
-                set(&self.customer_key),
-                "use `s3.ssea.name: aws:kms` or the bucket's encryption",
-            ),
-            ("s3.wan.mode", on(self.wan_mode), "leave it out, or set it to false"),
-            ("s3.credentials.provider.class", provider, chain),
-            ("s3.proxy.url", set(&self.proxy_url), "set HTTPS_PROXY in the environment instead"),
             ("s3.schema.partition.affix.type", affix, "leave it out, or set it to NONE"),
         ]
         .into_iter()
@@ -99,9 +65,6 @@ pub const INERT_KEYS: &[&str] = &[
     "s3.elastic.buffer.enable",
     "s3.elastic.buffer.init.capacity",
     "s3.http.send.expect.continue",
-    "s3.object.behavior.on.tagging.error",
-    "s3.part.retries",
-    "s3.retry.backoff.ms",
     "s3.send.digest",
     "schemas.cache.config",
     "shutdown.timeout.ms",

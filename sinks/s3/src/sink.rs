@@ -15,7 +15,7 @@ use tokio::sync::{OnceCell, Semaphore};
 
 use crate::config::Config;
 use crate::not_yet::INERT_KEYS;
-use crate::object::Staging;
+use crate::object::{Publishing, Staging};
 use crate::schedule;
 use crate::store;
 use crate::writer::{Ready, Settings, Writer};
@@ -144,7 +144,11 @@ impl Sink for S3Sink {
     async fn commit(&self, staged: &Committable) -> Result<()> {
         let staging: &Staging =
             staged.get().ok_or_else(|| ConnectError::internal("s3.token", "a token of another sink"))?;
-        staging.publish(self.store()?, self.config.creates_only()).await?;
+        let how = Publishing {
+            create: self.config.creates_only(),
+            tagging_error: self.config.place.tagging_error,
+        };
+        staging.publish(self.store()?, how).await?;
         for writer in self.writers().values_mut() {
             writer.forget_visible();
         }

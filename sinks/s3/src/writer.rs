@@ -222,7 +222,7 @@ impl OpenFile {
                 Staged::Parts(upload)
             }
         };
-        Ok((Object::new(key, end, staged), room))
+        Ok((Object::new(key, end, Vec::new(), staged), room))
     }
 }
 
