@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::log;
-use crate::support::{Sidestream, Task, wait_until};
+use crate::support::{Random, Sidestream, Task, wait_until};
 
 /// How long a worker lives, in milliseconds.
 const LIFE: Range<u64> = 50..1500;
@@ -46,7 +46,7 @@ impl Flow<'_> {
             });
             let _stop = StopAtEnd(&stop);
             for time in 0..times {
-                self.let_live(&worker, time, &mut Random(seed << 32 | time));
+                self.let_live(&worker, time, &mut Random::new(seed << 32 | time));
                 worker.kill();
                 died(time);
                 worker = worker.restart(self.env);
@@ -113,17 +113,5 @@ struct StopAtEnd<'a>(&'a AtomicBool);
 impl Drop for StopAtEnd<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-/// SplitMix64: the same in each run of the test.
-struct Random(u64);
-
-impl Random {
-    fn milliseconds(&mut self, range: Range<u64>) -> Duration {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let x = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        Duration::from_millis(range.start + (x ^ (x >> 31)) % (range.end - range.start))
     }
 }

@@ -5,6 +5,9 @@ kinesalite (Kinesis).
     services.py up               start them, print the path of services.env (KEY=VALUE lines), leave them running
     services.py down [ENV_FILE]  stop what `up` started: that run, or every such run of this checkout
     services.py run CMD...       start them, run CMD with those variables, stop them whatever happens; exit as CMD did
+    services.py one NAME         start one of them for a test of its own and print its variables as JSON; then each line of standard
+                                 input is an order, answered by a line when it is done: `kill`, `stop` (in order), `start` (again, on
+                                 the same port and data); ends with standard input
 
 Installed by setup.sh next to this file. $SIDESTREAM_WORK moves the work folder, as it does there.
 """
@@ -80,6 +83,8 @@ class Run:
         base, prefix = (WORK, "run.") if reachable else (tempfile.gettempdir(), "sidestream-run.")
         self.tied = tied  # the services end with this process, even if it is killed
         self.processes = []
+        self.commands = {}  # of each process: what `spawn` was given
+        self.main = None  # of a service: its process, its command, how to tell that it is ready
         self.stopping = False
         self.lock = threading.Lock()
         self.dir = Path(tempfile.mkdtemp(prefix=prefix, dir=base))
@@ -95,6 +100,7 @@ class Run:
         part.replace(self.dir / "state.json")
 
     def spawn(self, name, command, user=None, env=None, stop_signal=signal.SIGKILL):
+        words = {"name": name, "command": command, "user": user, "env": env, "stop_signal": stop_signal}
         prefix = ["setpriv"]
         if self.tied:  # the kernel sends it when the starting thread ends, so `start` below keeps that thread
             prefix += ["--pdeathsig", signal.Signals(stop_signal).name[3:]]
@@ -109,6 +115,7 @@ class Run:
                 [str(word) for word in command], cwd=self.dir, env={**os.environ, **(env or {})}, start_new_session=True,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
             self.processes.append({"name": name, "pid": child.pid, "started": start_time(child.pid), "signal": int(stop_signal)})
+            self.commands[child.pid] = words
             self.save()
         return child
 
@@ -123,6 +130,7 @@ class Run:
             raise self.failure(name, f"`{command[0]}` ended with {code}")
 
     def wait_ready(self, name, child, ready):
+        self.main = child, self.commands[child.pid], ready
         deadline = time.monotonic() + START_DEADLINE
         while not ready():
             if child.poll() is not None:
@@ -130,6 +138,16 @@ class Run:
             if time.monotonic() > deadline:
                 raise self.failure(name, f"not ready after {START_DEADLINE} s")
             time.sleep(0.05)
+
+    def end_main(self, kill):
+        child, words, _ = self.main
+        in_order = signal.SIGTERM if words["stop_signal"] == signal.SIGKILL else words["stop_signal"]
+        os.killpg(child.pid, signal.SIGKILL if kill else in_order)
+        child.wait(STOP_DEADLINE)
+
+    def start_main(self):
+        _, words, ready = self.main
+        self.wait_ready(words["name"], self.spawn(**words), ready)
 
     def failure(self, name, what):
         log = self.dir / f"{name}.log"
@@ -285,8 +303,8 @@ def mariadb(run, port, _):
     # Run by the server before it listens. Without name lookups a login over TCP matches '%', never 'localhost'.
     init = run.dir / "mariadb-init.sql"
     init.write_text(
-        f"create database {DATABASE} character set utf8mb4;\n"
-        f"create user '{USER}'@'%' identified by '{PASSWORD}';\n"
+        f"create database if not exists {DATABASE} character set utf8mb4;\n"
+        f"create user if not exists '{USER}'@'%' identified by '{PASSWORD}';\n"
         f"grant all privileges on *.* to '{USER}'@'%' with grant option;\n")
     server = shutil.which("mariadbd") or "/usr/sbin/mariadbd"
     child = run.spawn("mariadb", [
@@ -443,6 +461,29 @@ def up():
         print(run.env_file)
 
 
+def one(name):
+    sweep()
+    on_signals(interrupt)
+    run = Run(tied=True)
+    try:
+        _, variables = SERVICES[name](run, *free_ports(2))
+        print(json.dumps(variables), flush=True)
+        for order in sys.stdin:
+            match order.strip():
+                case "kill":
+                    run.end_main(kill=True)
+                case "stop":
+                    run.end_main(kill=False)
+                case "start":
+                    run.start_main()
+                case unknown:
+                    raise Failed(f"`{unknown}` is no order")
+            print("done", flush=True)
+    finally:
+        on_signals(signal.SIG_IGN)
+        run.stop(keep_logs=False)
+
+
 def down(env_file):
     wanted = Path(env_file).resolve().parent if env_file else None
     stopped = 0
@@ -461,6 +502,8 @@ def main(arguments):
         match arguments:
             case ["up"]:
                 up()
+            case ["one", name] if name in SERVICES:
+                one(name)
             case ["down"] | ["down", _]:
                 down(*arguments[1:] or [None])
             case ["run", *command] if command:

@@ -163,6 +163,13 @@ impl Kafka {
         });
     }
 
+    /// State and number of members of a group, as the broker sees them: `Stable`, `PreparingRebalance`, …
+    pub fn group(&self, group: &str) -> (String, usize) {
+        let consumer: BaseConsumer = self.config().create().unwrap();
+        let groups = consumer.fetch_group_list(Some(group), TIMEOUT).unwrap();
+        groups.groups().first().map_or_else(Default::default, |g| (g.state().to_owned(), g.members().len()))
+    }
+
     /// How many partitions a topic has; 0: there is no such topic.
     pub fn partition_count(&self, topic: &str) -> usize {
         let consumer: BaseConsumer = self.config().create().unwrap();

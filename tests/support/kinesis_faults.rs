@@ -4,13 +4,19 @@
 //! Crates outside of this package include it by its path; it needs serde_json and nothing else.
 #![allow(dead_code)] // Each test binary uses a part of it.
 
-use std::io::{self, BufRead, BufReader, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::io;
+use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+
+// A test binary may have it as a module of its own too.
+#[allow(clippy::duplicate_mod)]
+#[path = "http_faults.rs"]
+mod http_faults;
+
+use http_faults::{Message, Reply};
 
 /// One call of a client.
 #[derive(Clone, Debug)]
@@ -49,8 +55,6 @@ pub enum Fault {
     Late(Duration, Box<Fault>),
 }
 
-type Script = Arc<Mutex<dyn FnMut(&Call) -> Fault + Send>>;
-
 /// Runs until the process of the test ends.
 pub struct KinesisFaults {
     /// `http://127.0.0.1:port`
@@ -60,49 +64,40 @@ pub struct KinesisFaults {
 impl KinesisFaults {
     /// Before the service at `target` (`http://host:port`); `script` is asked once for each call, one at a time.
     pub fn before(target: &str, script: impl FnMut(&Call) -> Fault + Send + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let target = target.trim_start_matches("http://").trim_end_matches('/').to_owned();
-        let script: Script = Arc::new(Mutex::new(script));
-        thread::spawn(move || {
-            for client in listener.incoming().flatten() {
-                let (target, script) = (target.clone(), Arc::clone(&script));
-                thread::spawn(move || serve(client, &target, &script));
-            }
+        let script = Mutex::new(script);
+        let url = http_faults::listen(target, move |request, target| {
+            let call = call(request);
+            let fault = script.lock().unwrap()(&call);
+            serve(request, call, fault, target)
         });
         Self { url }
     }
 }
 
-/// Answers the calls of one connection until one of both sides closes it.
-fn serve(client: TcpStream, target: &str, script: &Script) -> io::Result<()> {
-    client.set_nodelay(true)?;
-    let mut reader = BufReader::new(client.try_clone()?);
-    let mut writer = client.try_clone()?;
-    while let Some(request) = Message::read(&mut reader)? {
-        let action = request.field("x-amz-target").and_then(|name| name.rsplit('.').next()).unwrap_or("");
-        let body = serde_json::from_slice(&request.body).unwrap_or(Value::Null);
-        let authorization = request.field("authorization").unwrap_or_default().to_owned();
-        let call = Call { action: action.to_owned(), body, authorization };
-        let mut fault = script.lock().unwrap()(&call);
-        while let Fault::Late(time, then) = fault {
-            thread::sleep(time);
-            fault = *then;
-        }
-        let answer = match fault {
-            Fault::Pass => request.forward(target)?,
-            Fault::Entries(failed) => put_records(&request, call.body, &failed, target)?,
-            Fault::Refuse(name) => refusal(name),
-            Fault::Answer(body) => Message::answer("200 OK", &body),
-            Fault::LoseAnswer => {
-                request.forward(target)?;
-                return client.shutdown(Shutdown::Both);
-            }
-            Fault::Drop | Fault::Late(..) => return client.shutdown(Shutdown::Both),
-        };
-        writer.write_all(&answer.bytes())?;
+fn call(request: &Message) -> Call {
+    let action = request.field("x-amz-target").and_then(|name| name.rsplit('.').next()).unwrap_or("");
+    let body = serde_json::from_slice(&request.body).unwrap_or(Value::Null);
+    let authorization = request.field("authorization").unwrap_or_default().to_owned();
+    Call { action: action.to_owned(), body, authorization }
+}
+
+fn serve(request: &Message, call: Call, mut fault: Fault, target: &str) -> io::Result<Reply> {
+    while let Fault::Late(time, then) = fault {
+        thread::sleep(time);
+        fault = *then;
     }
-    Ok(())
+    let answer = match fault {
+        Fault::Pass => request.forward(target)?,
+        Fault::Entries(failed) => put_records(request, call.body, &failed, target)?,
+        Fault::Refuse(name) => refusal(name),
+        Fault::Answer(body) => answer("200 OK", &body),
+        Fault::LoseAnswer => {
+            request.forward(target)?;
+            return Ok(Reply::Nothing);
+        }
+        Fault::Drop | Fault::Late(..) => return Ok(Reply::Nothing),
+    };
+    Ok(Reply::Whole(answer))
 }
 
 /// PutRecords of the entries that are not in `failed`, and the answer as Kinesis gives it: one result for each entry.
@@ -118,7 +113,7 @@ fn put_records(
     let (mut results, mut failures) = (Vec::new().into_iter(), 0);
     if !passed.is_empty() {
         body["Records"] = passed.iter().map(|index| entries[*index].clone()).collect();
-        let answer = Message { body: body.to_string().into_bytes(), ..request.clone() }.forward(target)?;
+        let answer = request.with_body(body.to_string().into_bytes()).forward(target)?;
         if !answer.is_ok() {
             return Ok(answer);
         }
@@ -137,7 +132,7 @@ fn put_records(
         })
         .collect();
     let body = json!({"FailedRecordCount": failures + failed.len() as u64, "Records": results});
-    Ok(Message::answer("200 OK", &body))
+    Ok(answer("200 OK", &body))
 }
 
 fn refusal(name: &str) -> Message {
@@ -146,66 +141,9 @@ fn refusal(name: &str) -> Message {
         "ServiceUnavailable" => "503 Service Unavailable",
         _ => "400 Bad Request",
     };
-    Message::answer(status, &json!({"__type": name, "message": "as the test asks"}))
+    answer(status, &json!({"__type": name, "message": "as the test asks"}))
 }
 
-/// A request or an answer of HTTP/1.1.
-#[derive(Clone)]
-struct Message {
-    first: String,
-    /// Without `Content-Length` and `Connection`.
-    fields: Vec<(String, String)>,
-    body: Vec<u8>,
-}
-
-impl Message {
-    fn answer(status: &str, body: &Value) -> Self {
-        let content_type = ("Content-Type".to_owned(), "application/x-amz-json-1.1".to_owned());
-        let body = body.to_string().into_bytes();
-        Self { first: format!("HTTP/1.1 {status}"), fields: vec![content_type], body }
-    }
-
-    fn field(&self, name: &str) -> Option<&str> {
-        self.fields.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
-    }
-
-    fn is_ok(&self) -> bool {
-        self.first.split(' ').nth(1) == Some("200")
-    }
-
-    /// `None` at the end of the connection.
-    fn read(reader: &mut impl BufRead) -> io::Result<Option<Self>> {
-        let mut first = String::new();
-        if reader.read_line(&mut first)? == 0 {
-            return Ok(None);
-        }
-        let (mut fields, mut length) = (Vec::new(), None);
-        loop {
-            let mut line = String::new();
-            reader.read_line(&mut line)?;
-            let Some((name, value)) = line.trim_end().split_once(':') else { break };
-            match name.to_ascii_lowercase().as_str() {
-                "content-length" => length = value.trim().parse().ok(),
-                "transfer-encoding" => panic!("this proxy knows no chunks: {first} {line}"),
-                "connection" => {}
-                _ => fields.push((name.to_owned(), value.trim().to_owned())),
-            }
-        }
-        let mut body = vec![0; length.unwrap_or(0)];
-        reader.read_exact(&mut body)?;
-        Ok(Some(Self { first: first.trim_end().to_owned(), fields, body }))
-    }
-
-    /// On a connection of its own.
-    fn forward(&self, target: &str) -> io::Result<Self> {
-        let mut stream = TcpStream::connect(target)?;
-        stream.write_all(&self.bytes())?;
-        Self::read(&mut BufReader::new(stream))?.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
-    }
-
-    fn bytes(&self) -> Vec<u8> {
-        let fields: String = self.fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-        let head = format!("{}\r\n{fields}Content-Length: {}\r\n\r\n", self.first, self.body.len());
-        [head.as_bytes(), &self.body].concat()
-    }
+fn answer(status: &str, body: &Value) -> Message {
+    Message::answer(status, "application/x-amz-json-1.1", body.to_string())
 }

@@ -7,11 +7,14 @@
 pub mod database;
 pub mod forward;
 pub mod http;
+pub mod http_faults;
 pub mod kafka;
 pub mod layout;
 pub mod metrics;
 pub mod process;
+pub mod random;
 pub mod s3;
+pub mod service;
 
 use std::future::Future;
 use std::sync::LazyLock;
@@ -25,7 +28,9 @@ pub use {
     kafka::{Kafka, Record},
     metrics::Metrics,
     process::{Sidestream, Task, sidestream},
+    random::Random,
     s3::S3,
+    service::Service,
 };
 
 /// The services of a test run.

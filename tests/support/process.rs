@@ -30,7 +30,7 @@ pub struct Task {
     pub task: usize,
     pub kind: String,
     pub plugin: String,
-    /// `RUNNING`, `FAILED` or `UNASSIGNED`
+    /// `RUNNING`, `STALLED`, `RESTARTING`, `FAILED` or `UNASSIGNED`
     pub state: String,
     #[serde(default)]
     pub reason: String,
@@ -43,7 +43,13 @@ pub fn sidestream(dir: &Path, arguments: &[&str], env: &[(&str, &str)]) -> Outpu
 
 /// Only what a test says is in the environment: no credentials or proxies of whoever runs the tests.
 fn command(dir: &Path, env: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(PROGRAM);
+    command_by(&[], dir, env)
+}
+
+fn command_by(launcher: &[&str], dir: &Path, env: &[(&str, &str)]) -> Command {
+    let mut words = launcher.iter().chain([&PROGRAM]);
+    let mut command = Command::new(words.next().unwrap());
+    command.args(words);
     command.current_dir(dir).env_clear().envs(env.iter().copied());
     for name in ["PATH", "HOME", "RUST_LOG"] {
         command.envs(std::env::var(name).map(|value| (name, value)));
@@ -62,6 +68,12 @@ impl Sidestream {
 
     /// As `start`, without waiting.
     pub fn spawn(files: &[(&str, &str)], env: &[(&str, &str)]) -> Self {
+        Self::spawn_by(&[], files, env)
+    }
+
+    /// As `spawn`, by a program that is given the command line after its own arguments, such as `env -u X`, and becomes
+    /// it.
+    pub fn spawn_by(launcher: &[&str], files: &[(&str, &str)], env: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let said =
             |key: &str| files.iter().find_map(|(_, text)| text.split_once(key)?.1.split_whitespace().next());
@@ -84,7 +96,7 @@ impl Sidestream {
         }
         let log = dir.path().join("sidestream.log");
         let out = File::create(&log).unwrap();
-        let child = command(dir.path(), env)
+        let child = command_by(launcher, dir.path(), env)
             .arg("run")
             .args(files.iter().map(|(name, _)| name))
             .stdin(Stdio::null())
@@ -95,8 +107,15 @@ impl Sidestream {
         Self { child, log, url, dir }
     }
 
-    /// A second process with the same directory and files, after the first has ended.
-    pub fn restart(mut self, env: &[(&str, &str)]) -> Self {
+    /// A second process with the same directory and files, after the first has ended; waits until it is healthy.
+    pub fn restart(self, env: &[(&str, &str)]) -> Self {
+        let mut started = self.respawn(env);
+        started.wait_healthy();
+        started
+    }
+
+    /// As `restart`, without waiting.
+    pub fn respawn(mut self, env: &[(&str, &str)]) -> Self {
         assert!(self.child.try_wait().unwrap().is_some(), "stop or kill it before it is started again");
         let mut files: Vec<_> =
             fs::read_dir(self.dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
@@ -106,7 +125,6 @@ impl Sidestream {
         let mut command = command(self.dir.path(), env);
         command.arg("run").args(files).stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(out);
         self.child = command.spawn().unwrap();
-        self.wait_healthy();
         self
     }
 
@@ -119,7 +137,7 @@ impl Sidestream {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap()).into_owned()
     }
 
-    fn wait_healthy(&mut self) {
+    pub fn wait_healthy(&mut self) {
         wait_until(Duration::from_secs(60), "the worker answers GET /health with 200", || {
             if let Some(status) = self.child.try_wait().unwrap() {
                 panic!("the worker ended with {status} instead of getting healthy; its log:\n{}", self.log());
@@ -183,15 +201,35 @@ impl Sidestream {
     /// Sends SIGTERM and waits for the end.
     #[track_caller]
     pub fn stop(&mut self, deadline: Duration) -> ExitStatus {
-        let sent = Command::new("kill").args(["-TERM", &self.pid().to_string()]).status().unwrap();
-        assert!(sent.success(), "the worker was gone before SIGTERM; its log:\n{}", self.log());
+        self.signal("TERM");
         self.wait_end(deadline)
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
     }
 
     /// Waits for an end that comes by itself.
     #[track_caller]
     pub fn wait_end(&mut self, deadline: Duration) -> ExitStatus {
         wait_until(deadline, "the worker ends", || self.child.try_wait().unwrap())
+    }
+
+    /// Whether one of its threads sleeps, as at a failpoint that says `sleep(…)`.
+    pub fn is_held(&self) -> bool {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.pid())).into_iter().flatten().flatten();
+        let waits_in =
+            |thread: fs::DirEntry| fs::read_to_string(thread.path().join("wchan")).unwrap_or_default();
+        threads.map(waits_in).any(|function| function.contains("nanosleep"))
+    }
+
+    /// Sends a signal by its name: `STOP`, `CONT`.
+    #[track_caller]
+    pub fn signal(&self, name: &str) {
+        let sent =
+            Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status().unwrap();
+        assert!(sent.success(), "the worker was gone before SIG{name}; its log:\n{}", self.log());
     }
 
     /// SIGKILL.
