@@ -16,6 +16,7 @@ mod ddl;
 mod document;
 mod error;
 mod figures;
+mod inventory;
 mod keyed;
 mod maintenance;
 mod protocol;

@@ -5,17 +5,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use connector_core::{
-    Assignment, Batch, Committable, ConfigProblem, ConnectError, CutSchedule, Delivery, FlushRange, Metric,
-    Needs, Plugin, Result, Resume, Sink, TaskInfo, TopicPartition, Written, async_trait,
+    Assignment, Batch, Committable, ConfigProblem, ConnectError, CutSchedule, Delivery, Extent, FlushRange,
+    Metric, Needs, Plugin, Result, Resume, Sink, TaskInfo, TopicPartition, Written, async_trait,
 };
 use tokio::sync::Mutex as AsyncMutex;
 
 use crate::config::{Config, ResumeFrom};
 use crate::ddl;
 use crate::figures::Figures;
+use crate::inventory::{self, Progress};
 use crate::publish::{Share, Staged};
 use crate::rows;
 use crate::segment::{self, Limits, Writer};
+use crate::table::Table;
 use crate::target::{Open, Settings, Target};
 
 /// Writes records to Delta tables.
@@ -25,6 +27,7 @@ pub struct DeltaSink {
     targets: Mutex<BTreeMap<String, Arc<Target>>>,
     assigned: Mutex<HashMap<TopicPartition, Assigned>>,
     figures: Figures,
+    inventory: Progress,
 }
 
 /// A partition that this task writes.
@@ -65,6 +68,7 @@ impl Plugin for DeltaSink {
             targets: Mutex::default(),
             assigned: Mutex::default(),
             figures: Figures::default(),
+            inventory: Progress::default(),
         })
     }
 }
@@ -161,6 +165,7 @@ impl Sink for DeltaSink {
         for open in self.tables() {
             metrics.extend(open.metrics());
         }
+        metrics.extend(self.inventory.metrics());
         metrics
     }
 
@@ -254,5 +259,21 @@ impl Sink for DeltaSink {
             }
         }
         Ok(())
+    }
+
+    async fn inventory(&self, topics: &[Arc<str>]) -> Result<Vec<Extent>> {
+        let mut by_table: BTreeMap<String, Vec<Arc<str>>> = BTreeMap::new();
+        for topic in topics {
+            by_table.entry(self.settings.config.address(topic)).or_default().push(Arc::clone(topic));
+        }
+        let mut extents = Vec::new();
+        for (address, topics) in by_table {
+            let target = Target::new(Arc::clone(&self.settings), address);
+            // A table that is not there holds nothing; it is not made for that.
+            let Some(table) = Table::load(target.location().await?).await? else { continue };
+            let connector = &self.settings.task.connector;
+            extents.extend(inventory::inventory(&table, connector, &topics, &self.inventory).await?);
+        }
+        Ok(extents)
     }
 }

@@ -66,7 +66,8 @@ impl Target {
         Self { settings, address, location, open, leads }
     }
 
-    async fn location(&self) -> Result<&Location> {
+    /// Where it is or would be.
+    pub async fn location(&self) -> Result<&Location> {
         let config = &self.settings.config;
         self.location
             .get_or_try_init(|| async {

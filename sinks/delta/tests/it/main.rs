@@ -3,6 +3,7 @@
 mod appends;
 mod conformance;
 mod evolution;
+mod inventory;
 mod refusals;
 mod service;
 mod writers;
