@@ -3,6 +3,7 @@
 //! Only S3's code and message, or the innermost cause, go into a message: the whole answer repeats the signed request.
 
 use std::error::Error as _;
+use std::io;
 
 use connector_core::ConnectError;
 use object_store::Error;
@@ -90,14 +91,32 @@ pub fn explain(keys: &Keys, store: &str, doing: &str, key: Option<&Path>, error:
         Error::NotFound { .. } => {
             user("s3.not_found", "not found", &format!("check `{location}` and `{endpoint}`"))
         }
-        Error::Generic { store: "LocalFileSystem", .. } => {
-            external("s3.file", innermost, "check that the directory exists and who may write to it")
-        }
+        Error::Generic { store: "LocalFileSystem", .. } => external("s3.file", innermost, file_hint(error)),
         Error::Generic { .. } => {
             let hint = format!("check `{endpoint}`, `{region}` and the network; it is tried again");
             external("s3.unreachable", innermost, &hint)
         }
         _ => ConnectError::internal("s3.store", format!("{place}: {innermost}")),
+    }
+}
+
+/// What to do when a file cannot be written; trying again is right for all of it, once somebody has.
+fn file_hint(error: &Error) -> &'static str {
+    let mut cause = error.source();
+    let mut kind = None;
+    while let Some(inner) = cause {
+        kind = inner.downcast_ref::<io::Error>().map(io::Error::kind).or(kind);
+        cause = inner.source();
+    }
+    match kind {
+        Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+            "make room on the disk, or give the quota more; nothing is lost, it is tried again"
+        }
+        Some(io::ErrorKind::FileTooLarge) => {
+            "the file system or `ulimit -f` allows no file of this size: make files smaller, or raise the limit"
+        }
+        Some(io::ErrorKind::ReadOnlyFilesystem) => "the file system is mounted read-only",
+        _ => "check that the directory exists and who may write to it",
     }
 }
 
@@ -117,6 +136,16 @@ mod tests {
     use super::*;
 
     const KEYS: Keys = Keys { location: "s3.bucket.name", region: "s3.region", endpoint: "store.url" };
+
+    #[test]
+    fn a_disk_that_is_full_is_said_and_tried_again() {
+        let full = io::Error::from_raw_os_error(28);
+        let error = Error::Generic { store: "LocalFileSystem", source: full.into() };
+        let said = explain(&KEYS, "/out", "putting", Some(&Path::from("k")), &error);
+        assert!(said.is_retriable());
+        assert_eq!(said.message, "putting `k` in /out: No space left on device (os error 28)");
+        assert!(said.hint.contains("make room"), "{said}");
+    }
 
     fn generic(text: &str) -> Error {
         Error::Generic { store: "S3", source: text.to_owned().into() }

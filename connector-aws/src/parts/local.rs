@@ -41,17 +41,25 @@ impl LocalParts {
 #[async_trait]
 impl MultipartStore for LocalParts {
     async fn create_multipart(&self, path: &Path) -> Result<MultipartId> {
-        // `#` and digits: names that `LocalFileSystem` does not list as objects.
-        let id = format!("#{}{:06}", std::process::id(), self.started.fetch_add(1, Ordering::Relaxed));
-        let staging = self.staging(path, &id)?;
-        Self::run(move || {
-            if let Some(directory) = staging.parent() {
-                fs::create_dir_all(directory)?;
+        loop {
+            // `#` and digits: names that `LocalFileSystem` does not list as objects.
+            let id = format!("#{}{:06}", std::process::id(), self.started.fetch_add(1, Ordering::Relaxed));
+            let staging = self.staging(path, &id)?;
+            let made = Self::run(move || {
+                if let Some(directory) = staging.parent() {
+                    fs::create_dir_all(directory)?;
+                }
+                // Another process, in a container with a process id like ours, may be at the same object.
+                match File::create_new(staging) {
+                    Ok(_) => Ok(true),
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+                    Err(error) => Err(error),
+                }
+            });
+            if made.await? {
+                return Ok(id);
             }
-            File::create(staging).map(drop)
-        })
-        .await?;
-        Ok(id)
+        }
     }
 
     async fn put_part(

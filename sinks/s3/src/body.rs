@@ -126,8 +126,60 @@ pub struct Body {
 #[derive(Debug)]
 enum Kind {
     Plain(Buffer),
-    Gzip(Box<GzEncoder<Buffer>>),
+    Gzip(Gzip),
     Parquet(Box<RowGroups>),
+}
+
+/// Bytes of records before a file gets an encoder, whose own memory is ten times that: most of many open files stay
+/// smaller.
+const UNCOMPRESSED: usize = 32 << 10;
+
+#[derive(Debug)]
+enum Gzip {
+    Waiting { level: Compression, raw: Vec<u8>, room: BytesMut },
+    Running(Box<GzEncoder<Buffer>>),
+}
+
+impl Gzip {
+    #[inline]
+    fn push(&mut self, record: &[u8], separator: &[u8]) -> io::Result<()> {
+        if let Self::Waiting { raw, .. } = self {
+            if raw.len() + record.len() + separator.len() <= UNCOMPRESSED {
+                raw.extend_from_slice(record);
+                raw.extend_from_slice(separator);
+                return Ok(());
+            }
+            self.run()?;
+        }
+        let Self::Running(encoder) = self else { return Ok(()) };
+        encoder.write_all(record)?;
+        encoder.write_all(separator)
+    }
+
+    #[cold]
+    fn run(&mut self) -> io::Result<()> {
+        if let Self::Waiting { level, raw, room } = self {
+            let mut encoder = GzEncoder::new(Buffer::new(std::mem::take(room)), *level);
+            encoder.write_all(raw)?;
+            *self = Self::Running(Box::new(encoder));
+        }
+        Ok(())
+    }
+
+    fn buffer(&mut self) -> Option<&mut Buffer> {
+        match self {
+            Self::Waiting { .. } => None,
+            Self::Running(encoder) => Some(encoder.get_mut()),
+        }
+    }
+
+    fn finish(mut self) -> io::Result<Buffer> {
+        self.run()?;
+        match self {
+            Self::Running(encoder) => encoder.finish(),
+            Self::Waiting { room, .. } => Ok(Buffer::new(room)),
+        }
+    }
 }
 
 /// What is left of a body that was finished.
@@ -141,11 +193,12 @@ pub struct Rest {
 
 impl Body {
     pub fn new(encoding: &Encoding, room: BytesMut) -> Self {
-        let buffer = Buffer::new(room);
         let kind = match encoding {
-            Encoding::Plain => Kind::Plain(buffer),
-            Encoding::Gzip(level) => Kind::Gzip(Box::new(GzEncoder::new(buffer, *level))),
-            Encoding::Parquet(how) => Kind::Parquet(Box::new(RowGroups::new(Arc::clone(how), buffer))),
+            Encoding::Plain => Kind::Plain(Buffer::new(room)),
+            Encoding::Gzip(level) => Kind::Gzip(Gzip::Waiting { level: *level, raw: Vec::new(), room }),
+            Encoding::Parquet(how) => {
+                Kind::Parquet(Box::new(RowGroups::new(Arc::clone(how), Buffer::new(room))))
+            }
         };
         Self { kind, unsent: 0 }
     }
@@ -159,13 +212,16 @@ impl Body {
                 buffer.push(separator);
                 self.unsent += (bytes.len() + separator.len()) as u64;
             }
-            (Kind::Gzip(encoder), Record::Bytes(bytes)) => {
-                encoder.write_all(bytes).and_then(|()| encoder.write_all(separator)).map_err(compression)?;
+            (Kind::Gzip(gzip), Record::Bytes(bytes)) => {
+                gzip.push(bytes, separator).map_err(compression)?;
                 self.unsent += (bytes.len() + separator.len()) as u64;
             }
             (Kind::Parquet(groups), Record::Row(table, row)) => self.unsent += groups.append(table, row)?,
             _ => {
-                return Err(ConnectError::internal("s3.body", "a record comes in the form of another format"));
+                return Err(ConnectError::internal(
+                    "s3.body",
+                    "a record comes in the form of another format",
+                ));
             }
         }
         Ok(())
@@ -181,7 +237,10 @@ impl Body {
                 (buffer, held)
             }
             // A compressed part stands for all records so far: they take next to no memory any more.
-            Kind::Gzip(encoder) => (encoder.get_mut(), 0),
+            Kind::Gzip(gzip) => match gzip.buffer() {
+                Some(buffer) => (buffer, 0),
+                None => return Ok(None),
+            },
             Kind::Parquet(groups) => {
                 groups.settle()?;
                 let held = groups.held();
@@ -200,7 +259,7 @@ impl Body {
     pub fn finish(self) -> Result<Rest> {
         let mut buffer = match self.kind {
             Kind::Plain(buffer) => buffer,
-            Kind::Gzip(encoder) => encoder.finish().map_err(compression)?,
+            Kind::Gzip(gzip) => gzip.finish().map_err(compression)?,
             Kind::Parquet(groups) => groups.finish()?,
         };
         Ok(Rest { payload: buffer.take(usize::MAX), records: self.unsent, room: buffer.into_room() })
@@ -254,5 +313,28 @@ mod tests {
             "{}",
             room.capacity()
         );
+    }
+
+    #[test]
+    fn a_small_file_has_no_encoder_and_a_larger_one_loses_nothing() {
+        for count in [1, 10, 1000] {
+            let mut body = Body::new(&Encoding::Gzip(Compression::default()), BytesMut::new());
+            let mut text = Vec::new();
+            for n in 0..count {
+                let record = format!("{n:0>99}");
+                body.append(Record::Bytes(record.as_bytes()), b"\n").unwrap();
+                text.extend_from_slice(record.as_bytes());
+                text.push(b'\n');
+            }
+            assert_eq!(matches!(body.kind, Kind::Gzip(Gzip::Running(_))), count == 1000);
+            let rest = body.finish().unwrap();
+            let mut unzipped = Vec::new();
+            std::io::Read::read_to_end(
+                &mut flate2::read::GzDecoder::new(&bytes(rest.payload)[..]),
+                &mut unzipped,
+            )
+            .unwrap();
+            assert_eq!(unzipped, text);
+        }
     }
 }

@@ -197,11 +197,16 @@ pub struct RowGroups {
     /// Rows of the batch that is being written, by their numbers.
     run: Option<(Arc<Table>, Vec<u32>)>,
     /// Rows that are not encoded yet, fewer than [`UNIT`] between two calls.
-    waiting: VecDeque<RecordBatch>,
+    waiting: VecDeque<Waiting>,
     waiting_rows: usize,
-    /// Bytes of a waiting row in memory, about.
-    row_size: u64,
+    /// Bytes of these rows in memory, about.
+    held: u64,
     sink: Target,
+}
+
+struct Waiting {
+    rows: RecordBatch,
+    row_size: u64,
 }
 
 /// Where encoded rows go.
@@ -220,7 +225,7 @@ impl RowGroups {
             run: None,
             waiting: VecDeque::new(),
             waiting_rows: 0,
-            row_size: 0,
+            held: 0,
             sink: Target::Empty(buffer),
         }
     }
@@ -245,14 +250,15 @@ impl RowGroups {
         let Some((table, rows)) = self.run.take() else { return Ok(()) };
         let (first, count) = (rows.first().map_or(0, |&row| row as usize), rows.len());
         let adjacent = rows.last().is_some_and(|&last| last as usize + 1 - first == count);
-        self.waiting.push_back(if adjacent && count * 2 >= table.rows.num_rows() {
+        let rows = if adjacent && count * 2 >= table.rows.num_rows() {
             table.rows.slice(first, count)
         } else {
             // A few rows must not keep all others of their batch in memory.
             take_record_batch(&table.rows, &UInt32Array::from(rows))?
-        });
+        };
+        self.waiting.push_back(Waiting { rows, row_size: table.row_size });
         self.waiting_rows += count;
-        self.row_size = self.row_size.max(table.row_size);
+        self.held += count as u64 * table.row_size;
         while self.waiting_rows >= UNIT {
             self.encode(UNIT)?;
         }
@@ -261,19 +267,19 @@ impl RowGroups {
 
     /// Encodes the first `count` rows that wait.
     fn encode(&mut self, count: usize) -> Result<()> {
-        let Some(schema) = self.waiting.front().map(RecordBatch::schema) else { return Ok(()) };
+        let Some(schema) = self.waiting.front().map(|first| first.rows.schema()) else { return Ok(()) };
         let mut unit = Vec::new();
         let mut missing = count;
         while missing > 0 {
-            let Some(batch) = self.waiting.pop_front() else { break };
-            let rows = batch.num_rows();
-            if rows > missing {
-                self.waiting.push_front(batch.slice(missing, rows - missing));
-                unit.push(batch.slice(0, missing));
-                break;
+            let Some(Waiting { mut rows, row_size }) = self.waiting.pop_front() else { break };
+            if rows.num_rows() > missing {
+                let later = rows.slice(missing, rows.num_rows() - missing);
+                self.waiting.push_front(Waiting { rows: later, row_size });
+                rows = rows.slice(0, missing);
             }
-            missing -= rows;
-            unit.push(batch);
+            missing -= rows.num_rows();
+            self.held -= rows.num_rows() as u64 * row_size;
+            unit.push(rows);
         }
         self.waiting_rows -= count;
         let unit = concat_batches(&schema, &unit)?;
@@ -286,16 +292,13 @@ impl RowGroups {
         if writer.in_progress_size() >= self.how.row_group_size {
             writer.flush().map_err(failed)?;
         }
-        if self.waiting_rows == 0 {
-            self.row_size = 0;
-        }
         self.sink = Target::Open(writer);
         Ok(())
     }
 
     /// Bytes of rows that are in memory as they came, about.
     pub fn held(&self) -> u64 {
-        self.waiting_rows as u64 * self.row_size
+        self.held
     }
 
     /// The bytes of the row groups that are complete, but for a few that come later.
@@ -334,3 +337,6 @@ fn failed(cause: ParquetError) -> ConnectError {
 fn broken() -> ConnectError {
     ConnectError::internal("s3.parquet", "the file is used after it could not be encoded")
 }
+
+#[cfg(test)]
+mod tests;
