@@ -34,6 +34,11 @@ pub struct Task {
     pub state: String,
     #[serde(default)]
     pub reason: String,
+    /// `exactly-once` or `at-least-once`, and why not more.
+    #[serde(default)]
+    pub delivery: String,
+    #[serde(default)]
+    pub delivery_reason: String,
 }
 
 /// Runs the program to its end, in `dir`: `sidestream(dir, &["validate", "x.yaml"], &[])`.
