@@ -17,6 +17,7 @@ mod reference;
 mod run;
 mod schema;
 mod validate;
+mod verify;
 
 /// Everything is as it should be.
 pub const OK: u8 = 0;
@@ -30,7 +31,8 @@ Exit codes:
   0  all is well
   1  the configuration is wrong, and every error has been printed; or a task of a bounded run failed
   2  the command line is wrong
-  3  the work failed after the configuration was accepted; a bounded run was stopped before its end";
+  3  the work failed after the configuration was accepted; a bounded run was stopped before its end; verify found
+     something missing or doubled, or could not look";
 
 /// A subcommand that the program adds to the runtime's own, and what it does.
 pub type Extra = (clap::Command, fn(&ArgMatches) -> ExitCode);
@@ -57,6 +59,8 @@ enum Command {
     Run(run::Args),
     /// Check files without touching the network; prints every error.
     Validate(FileArgs),
+    /// Compare what is in the stores of sinks with what they have acknowledged: delivered once, missing or doubled.
+    Verify(verify::Args),
     /// List the plugins: name, kind, version, other names, where from.
     Plugins(PluginsArgs),
     /// Show the keys of a plugin: types, defaults, what they do.
@@ -67,7 +71,7 @@ enum Command {
     Reference,
 }
 
-/// The files of `run` and `validate`.
+/// The files of `run`, `validate` and `verify`.
 #[derive(Clone, Debug, Args)]
 pub struct FileArgs {
     /// YAML with worker, topics and connectors, Connect's .properties files, or {"name", "config"} JSON documents.
@@ -141,6 +145,7 @@ fn dispatch(command: Command, mut registry: Registry) -> u8 {
     let files = match &command {
         Command::Run(args) => args.files.files.as_slice(),
         Command::Validate(args) => &args.files,
+        Command::Verify(args) => &args.files.files,
         Command::Plugins(args) => &args.files,
         Command::Describe(args) => &args.files,
         Command::Schema(_) | Command::Reference => &[],
@@ -151,6 +156,7 @@ fn dispatch(command: Command, mut registry: Registry) -> u8 {
     match command {
         Command::Run(args) => run::run(&args, &registry),
         Command::Validate(args) => validate::run(&args, &registry),
+        Command::Verify(args) => verify::run(&args, &registry),
         Command::Plugins(args) => plugins::run(args.output.output, &registry),
         Command::Describe(args) => describe::run(&args.plugin, args.output.output, &registry),
         Command::Schema(_) => schema::run(&registry),

@@ -40,6 +40,49 @@ impl MakeWriter<'_> for AboveLines {
     }
 }
 
+/// What a command is doing now, on a terminal; silent elsewhere. Gone when it is dropped.
+pub struct Line {
+    bar: Option<ProgressBar>,
+    drawn: std::cell::Cell<Option<std::time::Instant>>,
+}
+
+impl Line {
+    pub fn new(prefix: &str) -> Self {
+        let bar = io::stderr().is_terminal().then(|| spinner(prefix));
+        Self { bar, drawn: std::cell::Cell::default() }
+    }
+
+    pub fn say(&self, text: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(text.to_owned());
+            bar.tick();
+        }
+    }
+
+    /// For what changes much faster than anybody reads.
+    pub fn say_now_and_then(&self, text: impl FnOnce() -> String) {
+        let due = self.drawn.get().is_none_or(|drawn| drawn.elapsed() >= DRAW);
+        if self.bar.is_some() && due {
+            self.drawn.set(Some(std::time::Instant::now()));
+            self.say(&text());
+        }
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn spinner(prefix: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template("{spinner} {prefix}: {msg}")
+        .unwrap_or_else(|_| ProgressStyle::default_spinner());
+    LINES.add(ProgressBar::new_spinner().with_style(style).with_prefix(prefix.to_owned()))
+}
+
 /// What one connector has done.
 pub struct Done {
     pub read: u64,
@@ -71,12 +114,7 @@ pub async fn show(worker: Arc<Worker>) {
 }
 
 async fn draw(worker: &Worker, names: &[String]) {
-    let style = ProgressStyle::with_template("{spinner} {prefix}: {msg}")
-        .unwrap_or_else(|_| ProgressStyle::default_spinner());
-    let bars: Vec<ProgressBar> = names
-        .iter()
-        .map(|name| LINES.add(ProgressBar::new_spinner().with_style(style.clone()).with_prefix(name.clone())))
-        .collect();
+    let bars: Vec<ProgressBar> = names.iter().map(|name| spinner(name)).collect();
     loop {
         for (name, bar) in names.iter().zip(&bars) {
             bar.set_message(text(worker, name));

@@ -52,7 +52,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 pub(super) fn run(args: &Args, registry: &Registry) -> u8 {
     let output = args.files.output.output;
-    init_logging(output);
+    init_logging(output, LOGGED);
     let refuse = |diagnostics: &[config::Diagnostic]| {
         match output {
             Output::Human => print_diagnostics(diagnostics),
@@ -226,8 +226,8 @@ async fn stop_signal() {
 const LOGGED: &str = "info,buoyant_kernel=off,buoyant_kernel_engine=off,deltalake_core=warn,aws_config=warn";
 
 /// People on a terminal get lines, everybody else JSON. `RUST_LOG` chooses what is logged.
-fn init_logging(output: Output) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOGGED));
+pub(super) fn init_logging(output: Output, logged: &str) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(logged));
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(AboveLines);
     let set = if output == Output::Human && std::io::stderr().is_terminal() {
         logs.with_target(false).try_init()

@@ -42,6 +42,8 @@ pub struct ConnectorConfig {
     pub topics: TopicSelection,
     pub key_converter: ConverterUse,
     pub value_converter: ConverterUse,
+    /// Of a sink that reads from Kafka.
+    pub header_converter: ConverterUse,
     pub errors_tolerance: Tolerance,
     pub errors: ErrorHandling,
     pub restarts: Restarts,
@@ -288,6 +290,10 @@ pub(super) fn read(
     let transforms = transform::read(&mut checker, &mut settings, report);
     let mut converter = |side| converter::at_connector(side, &mut settings, worker, !is_sink, report);
     let (key_converter, value_converter) = (converter(Side::Key), converter(Side::Value));
+    let header_converter = converter(Side::Header);
+    if source.is_some() {
+        settings.inert("header.converter", report);
+    }
     java_only(&["producer.override.", "consumer.override.", "admin.override."], &mut settings, report);
     let direct = is_sink && source.is_some();
     let errors = common
@@ -323,6 +329,7 @@ pub(super) fn read(
         topics,
         key_converter,
         value_converter,
+        header_converter,
         errors_tolerance: common.errors_tolerance,
         errors: errors.unwrap_or_default(),
         restarts: Restarts {

@@ -20,6 +20,7 @@ pub struct ConverterUse {
 pub enum Side {
     Key,
     Value,
+    Header,
 }
 
 impl fmt::Display for Side {
@@ -27,6 +28,7 @@ impl fmt::Display for Side {
         f.write_str(match self {
             Self::Key => "key.converter",
             Self::Value => "value.converter",
+            Self::Header => "header.converter",
         })
     }
 }
@@ -38,6 +40,8 @@ fn fallback(side: Side, is_source: bool) -> ConverterUse {
     match side {
         Side::Key if is_source => plain("StringConverter"),
         Side::Key => plain("ByteArrayConverter"),
+        // Connect's default.
+        Side::Header => plain("SimpleHeaderConverter"),
         Side::Value => ConverterUse {
             class: "JsonConverter".to_owned(),
             config: ConfigMap::from([("schemas.enable".to_owned(), "false".to_owned())]),
@@ -74,6 +78,7 @@ pub(super) fn at_connector(
             let of_worker = worker.and_then(|w| match side {
                 Side::Key => w.key_converter.clone(),
                 Side::Value => w.value_converter.clone(),
+                Side::Header => None,
             });
             let mut converter = of_worker.unwrap_or_else(|| fallback(side, is_source));
             converter.config.extend(config);
@@ -109,6 +114,10 @@ fn check(side: Side, converter: &ConverterUse, settings: &Settings, report: &mut
 }
 
 /// What the converter itself says about its keys.
-fn problems(converter: &ConverterUse, side: Side) -> Vec<ConfigProblem> {
-    convert::converter(&converter.class, &converter.config, side == Side::Key).err().unwrap_or_default()
+fn problems(ConverterUse { class, config }: &ConverterUse, side: Side) -> Vec<ConfigProblem> {
+    let problems = match side {
+        Side::Header => convert::header_converter(class, config).err(),
+        Side::Key | Side::Value => convert::converter(class, config, side == Side::Key).err(),
+    };
+    problems.unwrap_or_default()
 }

@@ -17,9 +17,12 @@ use super::worker::WorkerConfig;
 #[serde(rename_all = "lowercase")]
 pub enum SourceSupport {
     #[default]
+    #[serde(alias = "DISABLED")]
     Disabled,
     /// The first of Connect's two rolling steps; records are written as with `disabled`.
+    #[serde(alias = "PREPARING")]
     Preparing,
+    #[serde(alias = "ENABLED")]
     Enabled,
 }
 
@@ -28,7 +31,9 @@ pub enum SourceSupport {
 #[serde(rename_all = "lowercase")]
 pub enum Wish {
     #[default]
+    #[serde(alias = "REQUESTED")]
     Requested,
+    #[serde(alias = "REQUIRED")]
     Required,
 }
 
@@ -37,8 +42,11 @@ pub enum Wish {
 #[serde(rename_all = "lowercase")]
 pub enum BoundaryKind {
     #[default]
+    #[serde(alias = "POLL")]
     Poll,
+    #[serde(alias = "INTERVAL")]
     Interval,
+    #[serde(alias = "CONNECTOR")]
     Connector,
 }
 

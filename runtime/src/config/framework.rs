@@ -35,12 +35,17 @@ pub struct ConnectorKeys {
     /// maps with `name` and `type`.
     #[serde(default)]
     pub transforms: Vec<String>,
-    /// Converter of the keys: `ByteArrayConverter`, `StringConverter`, `JsonConverter`; its own keys go below it.
+    /// Converter of the keys: `JsonConverter`, `StringConverter`, `ByteArrayConverter` (a sink leaves keys alone, which is
+    /// the default), `LongConverter` and the others for numbers; its own keys go below it.
     #[serde(default, rename = "key.converter")]
     pub key_converter: Option<String>,
     /// Converter of the values; none named: JSON without schemas (a named JsonConverter has `schemas.enable` on).
     #[serde(default, rename = "value.converter")]
     pub value_converter: Option<String>,
+    /// Converter that a sink's headers have to be readable with; none named, or `SimpleHeaderConverter`: any header will
+    /// do. Headers stay the bytes that they are.
+    #[serde(default, rename = "header.converter")]
+    pub header_converter: Option<String>,
     /// `none`: a record that cannot be processed fails the task; `all`: it is skipped and counted.
     #[serde(default, rename = "errors.tolerance")]
     pub errors_tolerance: Tolerance,
@@ -153,20 +158,10 @@ pub(super) fn names() -> Vec<String> {
 }
 
 /// Connect's keys that need no action here; `.` at the end stands for all keys below.
-const INERT: [&str; 5] = [
-    "tasks.max.enforce",
-    "config.action.reload",
-    "connector.plugin.version",
-    "header.converter",
-    "header.converter.",
-];
+const INERT: [&str; 3] = ["tasks.max.enforce", "config.action.reload", "connector.plugin.version"];
 
 /// Keys that would change what happens to records, and so are judged one by one.
-const JUDGED: [&str; 3] = [
-    "topic.creation.",
-    "predicates",
-    "predicates.",
-];
+const JUDGED: [&str; 3] = ["topic.creation.", "predicates", "predicates."];
 
 /// A `name` beside the one that the file gives has to be the same.
 pub(super) fn check_name(settings: &Settings, report: &mut Report) {

@@ -13,6 +13,10 @@ pub(super) struct ByteArrayConverter;
 
 #[async_trait]
 impl Converter for ByteArrayConverter {
+    fn class(&self) -> &'static str {
+        "org.apache.kafka.connect.converters.ByteArrayConverter"
+    }
+
     async fn decode(&self, records: RecordBatch, column: &'static str, needs: &Needs) -> Result<Transformed> {
         match needs {
             Needs::Bytes => Ok(Transformed::one(records)),

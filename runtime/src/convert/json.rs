@@ -53,6 +53,11 @@ pub(super) fn converter(config: Config) -> Result<Arc<dyn Converter>, Vec<Config
     })
 }
 
+/// The converter without schemas, and with Connect's defaults otherwise.
+pub(super) fn plain() -> Arc<dyn Converter> {
+    Arc::new(JsonConverter { decimals: DecimalFormat::default(), default_for_null: true })
+}
+
 struct JsonConverter {
     decimals: DecimalFormat,
     default_for_null: bool,
@@ -60,6 +65,10 @@ struct JsonConverter {
 
 #[async_trait]
 impl Converter for JsonConverter {
+    fn class(&self) -> &'static str {
+        "org.apache.kafka.connect.json.JsonConverter"
+    }
+
     async fn decode(&self, records: RecordBatch, column: &'static str, needs: &Needs) -> Result<Transformed> {
         match needs {
             Needs::Bytes => Ok(Transformed::one(records)),

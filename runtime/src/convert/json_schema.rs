@@ -178,6 +178,10 @@ impl Stretch {
 
 #[async_trait]
 impl Converter for JsonSchemaConverter {
+    fn class(&self) -> &'static str {
+        "org.apache.kafka.connect.json.JsonConverter"
+    }
+
     async fn decode(&self, records: RecordBatch, column: &'static str, needs: &Needs) -> Result<Transformed> {
         if *needs == Needs::Bytes {
             return Ok(Transformed::one(records));

@@ -2,8 +2,10 @@
 
 mod bytes;
 pub mod columns;
+mod header;
 mod json;
 mod json_schema;
+mod numbers;
 mod payload;
 mod schema;
 mod string;
@@ -19,9 +21,15 @@ use connector_core::{ConnectError, Needs, Rejection, Result, Run, Stage, Transfo
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
+pub use header::{HeaderConverter, header_converter};
+use numbers::Number;
+
 /// Connect's converter: reads keys or values from bytes and writes them.
 #[async_trait]
 pub trait Converter: Send + Sync {
+    /// Connect's class name.
+    fn class(&self) -> &'static str;
+
     /// Replaces the bytes in `column` (`key` or `value`) by what `needs` asks for. Rows that cannot be read are rejected
     /// with the stage of the column. Runs: contiguous rows of one schema, in order.
     async fn decode(&self, records: RecordBatch, column: &'static str, needs: &Needs) -> Result<Transformed>;
@@ -39,6 +47,12 @@ pub const CLASSES: &[(&str, &[&str])] = &[
     (BYTE_ARRAY, &["org.apache.kafka.connect.converters.ByteArrayConverter", "ByteArray"]),
     (STRING, &["org.apache.kafka.connect.storage.StringConverter", "String"]),
     (JSON, &["org.apache.kafka.connect.json.JsonConverter", "Json"]),
+    ("ShortConverter", &["org.apache.kafka.connect.converters.ShortConverter", "Short"]),
+    ("IntegerConverter", &["org.apache.kafka.connect.converters.IntegerConverter", "Integer"]),
+    ("LongConverter", &["org.apache.kafka.connect.converters.LongConverter", "Long"]),
+    ("FloatConverter", &["org.apache.kafka.connect.converters.FloatConverter", "Float"]),
+    ("DoubleConverter", &["org.apache.kafka.connect.converters.DoubleConverter", "Double"]),
+    ("BooleanConverter", &["org.apache.kafka.connect.converters.BooleanConverter", "Boolean"]),
 ];
 
 /// Makes a converter from its keys (`schemas.enable`, without `value.converter.` in front).
@@ -51,15 +65,25 @@ pub fn converter(
     match found.map(|(name, _)| *name) {
         Some(BYTE_ARRAY) => Ok(Arc::new(bytes::ByteArrayConverter)),
         Some(STRING) => Ok(Arc::new(string::StringConverter::new(&typed(config)?, is_key)?)),
-        Some(_) => json::converter(typed(config)?),
-        None => {
+        Some(JSON) => json::converter(typed(config)?),
+        name => {
+            if let Some(number) = name.and_then(Number::named) {
+                return Ok(Arc::new(number));
+            }
             let hint = match config::nearest(class, CLASSES.iter().map(|(name, _)| *name)) {
                 Some(near) => format!("did you mean `{near}`?"),
-                None => format!("there are `{BYTE_ARRAY}`, `{STRING}` and `{JSON}`"),
+                None => format!(
+                    "there are `{JSON}`, `{STRING}`, `{BYTE_ARRAY}` and those of numbers and booleans"
+                ),
             };
             Err(vec![ConfigProblem::new("", format!("there is no converter named `{class}`"), hint)])
         }
     }
+}
+
+/// JsonConverter without schemas: it can write everything.
+pub fn plain_json() -> Arc<dyn Converter> {
+    json::plain()
 }
 
 fn typed<T: DeserializeOwned + JsonSchema>(config: &ConfigMap) -> Result<T, Vec<ConfigProblem>> {

@@ -128,6 +128,10 @@ impl StringConverter {
 
 #[async_trait]
 impl Converter for StringConverter {
+    fn class(&self) -> &'static str {
+        "org.apache.kafka.connect.storage.StringConverter"
+    }
+
     async fn decode(&self, records: RecordBatch, column: &'static str, needs: &Needs) -> Result<Transformed> {
         match needs {
             Needs::Bytes => Ok(Transformed::one(records)),

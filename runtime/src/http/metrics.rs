@@ -164,8 +164,42 @@ fn render(worker: &Worker) -> String {
     const RETRIES: (&str, &str, &str) =
         ("kafka_connect_task_error_metrics_total_retries", "counter", "Operations tried again.");
     per_task(out, RETRIES, tasks.iter(), |t| count(&t.counters.retries));
+    const ERRORS: [Ours; 5] = [
+        (
+            "kafka_connect_task_error_metrics_total_record_failures",
+            "Operations on records that failed, repetitions included.",
+            |t| count(&t.errors.counters.failures),
+        ),
+        (
+            "kafka_connect_task_error_metrics_total_record_errors",
+            "Records whose processing ended in an error.",
+            |t| count(&t.errors.counters.errors),
+        ),
+        ("kafka_connect_task_error_metrics_total_errors_logged", "Errors of records in the log.", |t| {
+            count(&t.errors.counters.logged)
+        }),
+        (
+            "kafka_connect_task_error_metrics_deadletterqueue_produce_requests",
+            "Records given to the dead letter queue.",
+            |t| count(&t.errors.counters.dead_letters),
+        ),
+        (
+            "kafka_connect_task_error_metrics_deadletterqueue_produce_failures",
+            "Records that could not be written to the dead letter queue.",
+            |t| count(&t.errors.counters.dead_letters_failed),
+        ),
+    ];
+    for (name, help, value) in ERRORS {
+        per_task(out, (name, "counter", help), tasks.iter(), value);
+    }
+    const LAST_ERROR: (&str, &str, &str) = (
+        "kafka_connect_task_error_metrics_last_error_timestamp",
+        "untyped",
+        "When the processing of a record last ended in an error, in ms since 1970; 0: never.",
+    );
+    per_task(out, LAST_ERROR, tasks.iter(), |t| t.errors.counters.last_error_ms.load(Relaxed));
 
-    const OURS: [Ours; 4] = [
+    const OURS: [Ours; 7] = [
         ("sidestream_task_records_read_total", "Records read.", |t| count(&t.counters.read)),
         ("sidestream_task_records_delivered_total", "Records delivered.", |t| count(&t.counters.delivered)),
         ("sidestream_task_records_filtered_total", "Records dropped on purpose.", |t| {
@@ -174,6 +208,13 @@ fn render(worker: &Worker) -> String {
         ("sidestream_task_records_rejected_total", "Records that could not go on.", |t| {
             count(&t.counters.rejected)
         }),
+        ("sidestream_task_records_lost_before_read_total", "Records that expired in Kafka before they were read.", |t| {
+            count(&t.counters.lost_before)
+        }),
+        ("sidestream_task_commits_refused_total", "Commits that the consumer group refused.", |t| {
+            count(&t.counters.commits_refused)
+        }),
+        ("sidestream_task_restarts_total", "Starts after a failure.", |t| count(&t.counters.restarts)),
     ];
     for (name, help, value) in OURS {
         per_task(out, (name, "counter", help), tasks.iter(), value);

@@ -86,6 +86,13 @@ impl Admin {
         .map_err(|e| ConnectError::internal("task", "asking Kafka for ends broke off").caused_by(e))?
     }
 
+    /// Bytes of a batch that a topic takes, by its configuration; `None`: it cannot be asked.
+    pub async fn largest_batch(&self, topic: &str) -> Option<usize> {
+        let which = ResourceSpecifier::Topic(topic);
+        let described = self.client.describe_configs([&which], &options()).await.ok()?.into_iter().next()?;
+        described.ok()?.get("max.message.bytes")?.value.as_deref()?.parse().ok()
+    }
+
     /// Creates the topic, or brings it up to what is declared: partitions are added, never removed.
     pub async fn ensure(&self, spec: &TopicSpec) -> Result<()> {
         match self.partitions(&spec.name) {

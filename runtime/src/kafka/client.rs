@@ -139,6 +139,9 @@ fn translate(map: &mut ConfigMap, role: Role) -> Result<Vec<String>> {
     if role != Role::Producer && map.remove("request.timeout.ms").is_some() {
         ignored.push("request.timeout.ms".to_owned());
     }
+    if let Some(bytes) = map.remove("max.request.size") {
+        map.insert("message.max.bytes".to_owned(), bytes);
+    }
     if let Some(ms) = map.remove("fetch.max.wait.ms") {
         map.insert("fetch.wait.max.ms".to_owned(), ms);
     }

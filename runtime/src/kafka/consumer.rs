@@ -6,11 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use connector_core::{ConnectError, FlushRange, Offset, Result, TopicPartition};
+use connector_core::{ConnectError, Offset, Result, Resume, TopicPartition};
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
-use rdkafka::error::RDKafkaErrorCode;
-use rdkafka::{Offset as NativeOffset, TopicPartitionList};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use tokio::sync::mpsc;
 
 use super::batch::{self, MessageQueue};
@@ -18,19 +16,23 @@ use super::client::ClientSettings;
 use super::group::{GroupContext, lock};
 use super::kafka_error;
 use super::poller::{MAX_MESSAGES, Poller};
+use super::standings::{Reset, Standings};
 use crate::task::budget::MemoryBudget;
-use crate::task::feed::{CommitOutcome, Ends, Feed, Reader};
+use crate::task::feed::{CommitOutcome, Feed, Planned, Reader, Standing};
+use crate::task::mark::Mark;
+use crate::task::recipe::Packed;
 
 /// Batches that wait for the task.
 const QUEUED_BATCHES: usize = 2;
-/// How long topics' ids, and the group's offsets, are waited for.
+/// How long topics' ids are waited for.
 const ASK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The task's side of a group member.
 struct Member {
-    group: String,
     /// Of the topics with partitions that were assigned.
     topic_ids: Mutex<BTreeMap<Arc<str>, Arc<str>>>,
+    standings: Standings,
+    recipe: Option<Packed>,
     consumer: Arc<BaseConsumer<GroupContext>>,
     stop: Arc<AtomicBool>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
@@ -48,12 +50,15 @@ pub struct ConsumerOptions {
     pub drain_timeout: Duration,
     /// Tell the task when a partition has been read to its present end.
     pub tell_ends: bool,
+    /// The configuration that is kept with each range before it is published; `None`: the sink needs no intents.
+    pub recipe: Option<Packed>,
 }
 
 /// Joins the group and starts reading.
 pub fn start(options: ConsumerOptions) -> Result<Feed> {
     let ClientSettings { mut config, context, .. } = options.settings;
     group_defaults(&mut config, &options.group, &options.instance);
+    let reset = Reset::take(&mut config);
     if options.tell_ends {
         config.set("enable.partition.eof", "true");
     }
@@ -79,8 +84,9 @@ pub fn start(options: ConsumerOptions) -> Result<Feed> {
             .map_err(|e| ConnectError::external("thread", "no thread for the consumer").caused_by(e))?
     };
     let reader = Arc::new(Member {
-        group: options.group,
         topic_ids: Mutex::default(),
+        standings: Standings::new(options.group, reset),
+        recipe: options.recipe,
         consumer,
         stop,
         thread: Mutex::new(Some(thread)),
@@ -89,6 +95,42 @@ pub fn start(options: ConsumerOptions) -> Result<Feed> {
 }
 
 impl Member {
+    async fn check_topics(&self, ranges: &[Planned]) -> Result<()> {
+        let known = lock(&self.topic_ids).clone();
+        let topics: BTreeSet<_> =
+            ranges.iter().map(|planned| planned.range.partition.topic.clone()).collect();
+        let topics: Vec<_> = topics.into_iter().filter(|topic| known.contains_key(topic)).collect();
+        if topics.is_empty() {
+            return Ok(());
+        }
+        for (topic, id) in self.ask_topic_ids(topics).await? {
+            if let Some(assigned) = known.get(&topic).filter(|assigned| **assigned != id) {
+                let text = format!(
+                    "topic `{topic}` was deleted and made again while it was read: its id was {assigned} and is {id}"
+                );
+                return Err(ConnectError::user("kafka.topic_made_again", text)
+                    .hint("restart the connector: it reads the new topic from its beginning"));
+            }
+        }
+        Ok(())
+    }
+
+    async fn commit_all(
+        &self,
+        ranges: &[Planned],
+        what: impl Fn(&Planned) -> (Offset, Mark),
+    ) -> Result<CommitOutcome> {
+        let offsets: Vec<_> = ranges
+            .iter()
+            .map(|planned| {
+                let (offset, mark) = what(planned);
+                (planned.range.partition.clone(), planned.epoch, offset, mark)
+            })
+            .collect();
+        let consumer = self.consumer.clone();
+        blocking(move || consumer.context().commit(&consumer, &offsets)).await
+    }
+
     async fn ask_topic_ids(&self, topics: Vec<Arc<str>>) -> Result<BTreeMap<Arc<str>, Arc<str>>> {
         let consumer = self.consumer.clone();
         blocking(move || {
@@ -112,26 +154,30 @@ impl Reader for Member {
         Ok(ids)
     }
 
+    async fn standings(
+        &self,
+        partitions: &[TopicPartition],
+        resume: &Resume,
+    ) -> Result<BTreeMap<TopicPartition, Standing>> {
+        let (consumer, standings) = (self.consumer.clone(), self.standings.clone());
+        let (partitions, resume) = (partitions.to_vec(), resume.clone());
+        let (ids, stable) = (lock(&self.topic_ids).clone(), self.recipe.is_some());
+        blocking(move || standings.of(&consumer, &partitions, &resume, &ids, stable)).await
+    }
+
+    fn keeps_intents(&self) -> Option<bool> {
+        self.standings.keeps_marks()
+    }
+
     async fn resume(&self, partitions: Vec<(TopicPartition, Option<Offset>)>) -> Result<()> {
-        let (consumer, group) = (self.consumer.clone(), self.group.clone());
-        blocking(move || {
-            let (mut all, mut seek) = (TopicPartitionList::new(), TopicPartitionList::new());
-            for (tp, offset) in &partitions {
-                all.add_partition(&tp.topic, tp.partition);
-                if let Some(offset) = offset {
-                    seek.add_partition_offset(&tp.topic, tp.partition, NativeOffset::Offset(*offset))
-                        .map_err(|e| kafka_error("seeking failed", &e))?;
-                }
-            }
-            if seek.count() > 0 {
-                report_other_offsets(&consumer, &group, &seek);
-                consumer
-                    .seek_partitions(seek, Duration::from_secs(30))
-                    .map_err(|e| kafka_error("seeking to the sink's own offsets failed", &e))?;
-            }
-            consumer.resume(&all).map_err(|e| kafka_error("resuming partitions failed", &e))
-        })
-        .await
+        let consumer = self.consumer.clone();
+        blocking(move || consumer.context().go_to(&consumer, &partitions)).await
+    }
+
+    async fn beyond(&self, partition: &TopicPartition, at: Offset) -> Result<Offset> {
+        let (consumer, standings, partition) =
+            (self.consumer.clone(), self.standings.clone(), partition.clone());
+        blocking(move || standings.beyond(&consumer, &partition, at)).await
     }
 
     /// Nobody waits for a record of Kafka.
@@ -139,56 +185,44 @@ impl Reader for Member {
         false
     }
 
-    /// The group's offset is enough, if it is still the topic that was assigned: reading goes on in the middle of one
-    /// that was made again under its name, and the records before that would never be read.
-    async fn intend(&self, ranges: &[FlushRange]) -> Result<()> {
-        let known = lock(&self.topic_ids).clone();
-        let topics: BTreeSet<_> = ranges.iter().map(|range| range.partition.topic.clone()).collect();
-        let topics: Vec<_> = topics.into_iter().filter(|topic| known.contains_key(topic)).collect();
-        if topics.is_empty() {
-            return Ok(());
-        }
-        for (topic, id) in self.ask_topic_ids(topics).await? {
-            if let Some(assigned) = known.get(&topic).filter(|assigned| **assigned != id) {
-                let text = format!(
-                    "topic `{topic}` was deleted and made again while it was read: its id was {assigned} and is {id}"
-                );
-                return Err(ConnectError::user("kafka.topic_made_again", text)
-                    .hint("restart the connector: it reads the new topic from its beginning"));
-            }
-        }
-        Ok(())
+    /// Checks that it is still the topic that was assigned: reading goes on in the middle of one that was made again
+    /// under its name, and the records before that would never be read. Then commits where the ranges begin, unchanged,
+    /// with where they end: a member that the group does not know any more is told so before anything is visible.
+    async fn intend(&self, ranges: &[Planned]) -> Result<CommitOutcome> {
+        self.check_topics(ranges).await?;
+        let Some(recipe) = self.recipe.clone().filter(|_| self.keeps_intents() != Some(false)) else {
+            return Ok(CommitOutcome::Committed);
+        };
+        let ids = lock(&self.topic_ids).clone();
+        let intent = |planned: &Planned| {
+            let Planned { range, owed, .. } = planned;
+            let id = ids.get(&range.partition.topic).cloned();
+            (range.start, Mark::intent(id, owed.unwrap_or(range.end), &recipe))
+        };
+        self.commit_all(ranges, intent).await
     }
 
     /// Waits for the broker.
-    async fn commit(&self, ends: &Ends) -> Result<CommitOutcome> {
-        let (consumer, ends) = (self.consumer.clone(), ends.clone());
-        blocking(move || {
-            let mut list = TopicPartitionList::new();
-            for (tp, offset) in &ends {
-                list.add_partition(&tp.topic, tp.partition)
-                    .set_offset(NativeOffset::Offset(*offset))
-                    .map_err(|e| kafka_error("committing offsets failed", &e))?;
-            }
-            match consumer.commit(&list, CommitMode::Sync) {
-                Ok(()) => Ok(CommitOutcome::Committed),
-                Err(e) => match e.rdkafka_error_code() {
-                    Some(
-                        RDKafkaErrorCode::IllegalGeneration
-                        | RDKafkaErrorCode::UnknownMemberId
-                        | RDKafkaErrorCode::FencedInstanceId
-                        | RDKafkaErrorCode::AssignmentLost,
-                    ) => Ok(CommitOutcome::Fenced),
-                    _ => Err(kafka_error("committing offsets failed", &e)),
-                },
-            }
-        })
-        .await
+    async fn commit(&self, ranges: &[Planned]) -> Result<CommitOutcome> {
+        let ids = lock(&self.topic_ids).clone();
+        let recipe = self.recipe.clone();
+        let done = |planned: &Planned| {
+            let Planned { range, owed, .. } = planned;
+            let id = ids.get(&range.partition.topic).cloned();
+            let mark = match (owed, &recipe) {
+                // The rest of it is still to be published as it was begun.
+                (Some(end), Some(recipe)) => Mark::intent(id, *end, recipe),
+                _ => Mark::settled(id),
+            };
+            (range.end, mark)
+        };
+        self.commit_all(ranges, done).await
     }
 
     /// Leaves the poll loop and closes the member; partitions that were not given back are lost to it.
     async fn close(&self) -> Result<()> {
         self.stop.store(true, Ordering::Release);
+        self.consumer.context().closing();
         let thread = lock(&self.thread).take();
         // A static member does not leave its group; the last reference to the consumer closes it.
         blocking(move || Ok(thread.map(std::thread::JoinHandle::join))).await.map(drop)
@@ -198,26 +232,6 @@ impl Reader for Member {
 impl Drop for Member {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
-    }
-}
-
-/// Says where the group's offsets are not those of the sink, which count: after a crash they are a publish behind, but
-/// somebody may also have moved them and wait for records that do not come.
-fn report_other_offsets(consumer: &BaseConsumer<GroupContext>, group: &str, sink: &TopicPartitionList) {
-    // Whatever keeps the group from answering shows elsewhere.
-    let Ok(committed) = consumer.committed_offsets(sink.clone(), ASK_TIMEOUT) else { return };
-    for at in sink.elements() {
-        let of_group = committed.find_partition(at.topic(), at.partition()).map(|of| of.offset());
-        if let (Some(NativeOffset::Offset(of_group)), NativeOffset::Offset(at_sink)) = (of_group, at.offset())
-            && of_group != at_sink
-        {
-            tracing::warn!(
-                group,
-                "{}-{}: goes on at offset {at_sink}, behind what the sink has, and not at the group's {of_group}",
-                at.topic(),
-                at.partition()
-            );
-        }
     }
 }
 
@@ -235,7 +249,6 @@ fn group_defaults(config: &mut ClientConfig, group: &str, instance: &str) {
     };
     default("group.id", group);
     default("group.instance.id", instance);
-    default("auto.offset.reset", "earliest");
     default("partition.assignment.strategy", "cooperative-sticky");
     default("fetch.queue.backoff.ms", "5");
     // Per partition, beside the memory budget.

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use connector_core::{ConnectError, Offset, Result, Stage, TopicDirectory, TopicPartition};
+use arrow::array::{Array, ArrayRef, AsArray, ListArray, RecordBatch};
+use connector_core::{ConnectError, Envelope, Offset, Result, TopicDirectory, TopicPartition};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -11,7 +12,8 @@ use super::admin::Admin;
 use super::producer::{Delivered, OnDelivery, Producer, Record};
 use crate::config::TopicSpec;
 use crate::task::errors::ErrorCounters;
-use crate::task::exceptions::{Exception, stage_name};
+use crate::task::exceptions::stage_name;
+use crate::task::pipeline::Refused;
 use crate::task::retry;
 use crate::task::status::TaskStatus;
 
@@ -39,10 +41,38 @@ pub struct Letter<'a> {
     pub key: Option<&'a [u8]>,
     pub value: Option<&'a [u8]>,
     pub headers: Vec<(&'a str, Option<&'a [u8]>)>,
-    pub stage: Stage,
-    /// Connect's class name of what refused it.
-    pub class: &'a str,
-    pub error: &'a ConnectError,
+    pub refused: &'a Refused,
+}
+
+impl<'a> Letter<'a> {
+    /// The only record of a batch whose keys and values are bytes.
+    pub fn of(origin: &'a TopicPartition, record: &'a RecordBatch, refused: &'a Refused) -> Result<Self> {
+        let envelope = Envelope::of(record)?;
+        let not_bytes = || ConnectError::internal("dead_letters", "a record for the queue has no bytes");
+        let cell = |column: &'a ArrayRef| {
+            let bytes = column.as_binary_opt::<i32>().ok_or_else(not_bytes)?;
+            Ok::<_, ConnectError>(bytes.iter().next().flatten())
+        };
+        Ok(Self {
+            origin,
+            offset: envelope.offsets().map_or(-1, |offsets| offsets.value(0)),
+            timestamp: envelope.timestamps().and_then(|timestamps| timestamps.iter().next().flatten()),
+            key: envelope.key().map(cell).transpose()?.flatten(),
+            value: cell(envelope.value())?,
+            headers: envelope.headers().map(headers_of).unwrap_or_default(),
+            refused,
+        })
+    }
+}
+
+/// The headers of the first record.
+fn headers_of(headers: &ListArray) -> Vec<(&str, Option<&[u8]>)> {
+    let [first, last, ..] = headers.value_offsets() else { return Vec::new() };
+    let Some(entries) = headers.values().as_struct_opt() else { return Vec::new() };
+    let columns = (entries.column(0).as_string_opt::<i32>(), entries.column(1).as_binary_opt::<i32>());
+    let (Some(names), Some(values)) = columns else { return Vec::new() };
+    let entry = |at: usize| (names.value(at), values.is_valid(at).then(|| values.value(at)));
+    (*first as usize..*last as usize).map(entry).collect()
 }
 
 /// Records that failed their task and are in a queue already. A restarted task meets such a record again; Connect then
@@ -188,7 +218,7 @@ impl DeadLetters {
 
     /// Connect's headers in its order (E-04).
     fn context(&self, letter: &Letter<'_>) -> [(&'static str, String); 10] {
-        let exception = Exception::of(letter.error);
+        let exception = letter.refused.exception();
         let status = &self.options.status;
         [
             ("__connect.errors.topic", letter.origin.topic.to_string()),
@@ -196,8 +226,8 @@ impl DeadLetters {
             ("__connect.errors.offset", letter.offset.to_string()),
             ("__connect.errors.connector.name", status.connector.clone()),
             ("__connect.errors.task.id", status.task.to_string()),
-            ("__connect.errors.stage", stage_name(letter.stage).to_owned()),
-            ("__connect.errors.class.name", letter.class.to_owned()),
+            ("__connect.errors.stage", stage_name(letter.refused.stage).to_owned()),
+            ("__connect.errors.class.name", letter.refused.class.to_string()),
             ("__connect.errors.exception.class.name", exception.class.to_owned()),
             ("__connect.errors.exception.message", status.redact(&exception.message)),
             ("__connect.errors.exception.stacktrace", status.redact(&exception.trace())),

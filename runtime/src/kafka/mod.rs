@@ -7,9 +7,12 @@ pub mod client;
 pub mod consumer;
 pub mod dead_letters;
 pub mod group;
+pub mod lookback;
 pub mod offsets;
 mod poller;
 pub mod producer;
+pub mod transaction;
+mod standings;
 
 use connector_core::{ConnectError, Domain, Retry};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -54,7 +57,7 @@ pub fn kafka_error(doing: &str, error: &KafkaError) -> ConnectError {
         Some(RDKafkaErrorCode::MessageSizeTooLarge) => (
             Domain::User,
             Retry::NoRetry,
-            "raise max.message.bytes of the topic and producer.message.max.bytes, or send smaller records",
+            "raise max.message.bytes of the topic and producer.override.max.request.size, or send smaller records",
         ),
         Some(RDKafkaErrorCode::PolicyViolation | RDKafkaErrorCode::InvalidReplicationFactor) => {
             (Domain::User, Retry::NoRetry, "use a replication factor and settings that the brokers allow")

@@ -1,67 +1,67 @@
 //! Source offsets in a compacted topic, in Connect's format (D-02): key `["connector",{partition}]`, value the offset
 //! map, null = reset. A container without a disk can restart, and MSK Connect's own topic can be taken over.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+mod reader;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use connector_core::{ConfigMap, ConnectError, Position, Result, TopicDirectory};
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
-use rdkafka::{Message, Offset, TopicPartitionList};
-use serde_json::{Map, Value};
+use serde_json::json;
 use tokio::runtime::Handle;
 use tokio::sync::{OnceCell, oneshot};
 
 use super::admin::Admin;
-use super::client::{self, Context, Role};
-use super::kafka_error;
+use super::client::{self, Role};
 use super::producer::{Delivered, OnDelivery, Producer, Record};
 use crate::config::{TopicSpec, WorkerConfig};
-use crate::task::positions::{Positions, Table};
+use crate::task::positions::{Positions, Table, key_of};
 
-/// The store of all source connectors of a worker; read once, at first use.
+/// The positions of all source connectors of a worker in one topic; read once, at first use.
 pub struct OffsetStore {
     topic: String,
-    loaded: OnceCell<Mutex<Table>>,
+    loaded: OnceCell<Mutex<Stored>>,
 }
+
+/// What an offsets topic holds.
+#[derive(Default)]
+struct Stored {
+    positions: Table,
+    /// How many tasks a connector had when it last began to write in transactions.
+    tasks: HashMap<String, usize>,
+}
+
+/// In front of a connector's name in the key of its number of tasks: Connect's, which keeps it in its config topic (D-01).
+const TASKS: &str = "tasks-fencing-";
 
 impl OffsetStore {
     pub fn new(topic: impl Into<String>) -> Arc<Self> {
         Arc::new(Self { topic: topic.into(), loaded: OnceCell::new() })
     }
 
-    /// Stored positions of a connector.
-    async fn load(&self, of: &TopicPositions) -> Result<Vec<Position>> {
-        let all = self
-            .loaded
-            .get_or_try_init(|| async {
-                let TopicPositions { worker, admin, handle, .. } = of;
-                admin.refresh().await?;
-                admin.ensure(&self.spec(worker)).await?;
-                admin.refresh().await?;
-                let partitions = admin.partitions(&self.topic).unwrap_or(1);
-                let settings = client::settings(worker, Role::Consumer, &ConfigMap::new(), handle)?;
-                let topic = self.topic.clone();
-                let read = tokio::task::spawn_blocking(move || read_all(settings, &topic, partitions));
-                let read = read.await.map_err(|e| {
-                    ConnectError::internal("task", "reading stored offsets broke off").caused_by(e)
-                })??;
-                Ok::<_, ConnectError>(Mutex::new(read))
-            })
-            .await?;
-        Ok(all.lock().unwrap_or_else(PoisonError::into_inner).of(&of.connector))
+    /// What was stored when this worker began, and since then by itself.
+    async fn loaded(&self, of: &TopicPositions) -> Result<&Mutex<Stored>> {
+        self.loaded.get_or_try_init(|| async { self.read(of).await.map(Mutex::new) }).await
     }
 
-    /// Stores positions and waits until Kafka has them.
-    async fn store(&self, connector: &str, positions: &[Position], producer: &Producer) -> Result<()> {
-        let mut stored = Vec::with_capacity(positions.len());
-        for position in positions {
-            let key = serde_json::to_vec(&(connector, &position.partition));
-            let value = serde_json::to_vec(&position.offset);
-            let (Ok(key), Ok(value)) = (key, value) else {
-                return Err(ConnectError::internal("offsets", "a source position is not JSON"));
-            };
+    /// Reads the topic, which is made if there is none.
+    async fn read(&self, of: &TopicPositions) -> Result<Stored> {
+        let TopicPositions { worker, admin, handle, .. } = of;
+        admin.refresh().await?;
+        admin.ensure(&self.spec(worker)).await?;
+        admin.refresh().await?;
+        let partitions = admin.partitions(&self.topic).unwrap_or(1);
+        let settings = client::settings(worker, Role::Consumer, &ConfigMap::new(), handle)?;
+        let topic = self.topic.clone();
+        let read = tokio::task::spawn_blocking(move || reader::read_all(settings, &topic, partitions)).await;
+        read.map_err(|e| ConnectError::internal("task", "reading stored offsets broke off").caused_by(e))?
+    }
+
+    /// Writes records and waits until Kafka has them.
+    async fn write(&self, producer: &Producer, records: Vec<(Vec<u8>, Vec<u8>)>) -> Result<()> {
+        let mut written = Vec::with_capacity(records.len());
+        for (key, value) in records {
             let (sender, answer) = oneshot::channel();
             let record = Record {
                 topic: &self.topic,
@@ -72,19 +72,13 @@ impl OffsetStore {
                 headers: Vec::new(),
             };
             producer.send(&record, Arc::new(Waiting(Mutex::new(Some(sender)))), 0).await?;
-            stored.push(answer);
+            written.push(answer);
         }
-        for answer in stored {
+        for answer in written {
             answer
                 .await
                 .unwrap_or_else(|_| Err(ConnectError::internal("offsets", "the producer went away")))
                 .map_err(|e| e.at("storing source offsets"))?;
-        }
-        if let Some(all) = self.loaded.get() {
-            let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
-            for Position { partition, offset } in positions {
-                all.put(connector, partition.clone(), Some(offset.clone()));
-            }
         }
         Ok(())
     }
@@ -100,8 +94,12 @@ impl OffsetStore {
 }
 
 /// The positions of one connector, and what reading and writing them takes.
+#[derive(Clone)]
 pub struct TopicPositions {
+    /// Where they are written.
     pub store: Arc<OffsetStore>,
+    /// Where positions are that `store` does not hold yet: the worker's own, of a connector with a topic of its own.
+    pub former: Option<Arc<OffsetStore>>,
     pub connector: String,
     pub worker: WorkerConfig,
     pub admin: Admin,
@@ -109,15 +107,70 @@ pub struct TopicPositions {
     pub producer: Producer,
 }
 
+impl TopicPositions {
+    pub fn topic(&self) -> &str {
+        &self.store.topic
+    }
+
+    /// Key and value of the record that stores a position, as Connect's.
+    pub fn encode(&self, position: &Position) -> Result<(Vec<u8>, Vec<u8>)> {
+        let key = serde_json::to_vec(&(&self.connector, &position.partition));
+        match (key, serde_json::to_vec(&position.offset)) {
+            (Ok(key), Ok(value)) => Ok((key, value)),
+            _ => Err(ConnectError::internal("offsets", "a source position is not JSON")),
+        }
+    }
+
+    /// Writes down how many tasks there are, for whoever has to fence them.
+    pub async fn store_tasks(&self, tasks: usize) -> Result<()> {
+        let key = format!("{TASKS}{}", self.connector).into_bytes();
+        let value = json!({"task-count": tasks}).to_string().into_bytes();
+        self.store.write(&self.producer, vec![(key, value)]).await
+    }
+
+    /// What all that wrote before have committed, whoever they were: to be called when they can write no more.
+    pub async fn load_now(&self) -> Result<Vec<Position>> {
+        let now = self.store.read(self).await?.positions.of(&self.connector);
+        self.with_former(now).await
+    }
+
+    /// How many tasks may have to be fenced.
+    pub async fn former_tasks(&self) -> Result<usize> {
+        Ok(self.store.read(self).await?.tasks.get(&self.connector).copied().unwrap_or(0))
+    }
+
+    async fn with_former(&self, mut now: Vec<Position>) -> Result<Vec<Position>> {
+        if let Some(former) = &self.former {
+            let known: HashSet<String> = now.iter().map(|p| key_of(&p.partition)).collect();
+            let all = lock(former.loaded(self).await?).positions.of(&self.connector);
+            now.extend(all.into_iter().filter(|p| !known.contains(&key_of(&p.partition))));
+        }
+        Ok(now)
+    }
+}
+
 #[async_trait]
 impl Positions for TopicPositions {
     async fn load(&self) -> Result<Vec<Position>> {
-        self.store.load(self).await
+        let now = lock(self.store.loaded(self).await?).positions.of(&self.connector);
+        self.with_former(now).await
     }
 
     async fn store(&self, positions: &[Position]) -> Result<()> {
-        self.store.store(&self.connector, positions, &self.producer).await
+        let records = positions.iter().map(|position| self.encode(position)).collect::<Result<_>>()?;
+        self.store.write(&self.producer, records).await?;
+        if let Some(all) = self.store.loaded.get() {
+            let mut all = lock(all);
+            for Position { partition, offset } in positions {
+                all.positions.put(&self.connector, partition.clone(), Some(offset.clone()));
+            }
+        }
+        Ok(())
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct Waiting(Mutex<Option<oneshot::Sender<Delivered>>>);
@@ -127,93 +180,5 @@ impl OnDelivery for Waiting {
         if let Some(sender) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
             let _ = sender.send(outcome);
         }
-    }
-}
-
-/// Reads the topic from its beginning to its present end.
-fn read_all(settings: client::ClientSettings, topic: &str, partitions: u32) -> Result<Table> {
-    let mut config = settings.config;
-    config.set("group.id", "sidestream-offsets-reader");
-    config.set("enable.auto.commit", "false");
-    config.set("enable.partition.eof", "true");
-    config.remove("group.instance.id");
-    let failed = |e: &KafkaError| kafka_error(&format!("reading stored offsets from `{topic}` failed"), e);
-    let consumer: BaseConsumer<Context> =
-        config.create_with_context(settings.context).map_err(|e| failed(&e))?;
-    let mut list = TopicPartitionList::new();
-    for partition in 0..partitions {
-        let partition = i32::try_from(partition).unwrap_or(i32::MAX);
-        list.add_partition_offset(topic, partition, Offset::Beginning).map_err(|e| failed(&e))?;
-    }
-    consumer.assign(&list).map_err(|e| failed(&e))?;
-    let (mut all, mut ended) = (Table::default(), std::collections::HashSet::new());
-    let mut quiet = Duration::ZERO;
-    const STEP: Duration = Duration::from_millis(200);
-    while ended.len() < partitions as usize {
-        match consumer.poll(STEP) {
-            Some(Ok(message)) => {
-                quiet = Duration::ZERO;
-                keep(&mut all, message.key(), message.payload());
-            }
-            Some(Err(KafkaError::PartitionEOF(partition))) => {
-                ended.insert(partition);
-            }
-            Some(Err(error)) => return Err(failed(&error)),
-            None => {
-                quiet += STEP;
-                if quiet > Duration::from_secs(30) {
-                    return Err(ConnectError::external(
-                        "kafka.offsets",
-                        format!("reading `{topic}` made no progress"),
-                    )
-                    .hint("check that all partitions of the topic have a leader"));
-                }
-            }
-        }
-    }
-    Ok(all)
-}
-
-/// Keeps the newest offset of each source partition; foreign records in the topic are left alone.
-fn keep(all: &mut Table, key: Option<&[u8]>, value: Option<&[u8]>) {
-    let Some(Ok((connector, partition))) = key.map(serde_json::from_slice::<(String, Map<String, Value>)>)
-    else {
-        return;
-    };
-    let offset = value.and_then(|v| serde_json::from_slice::<Map<String, Value>>(v).ok());
-    all.put(&connector, partition, offset);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn stored(records: &[(&str, Option<&str>)]) -> Table {
-        let mut all = Table::default();
-        for (key, value) in records {
-            keep(&mut all, Some(key.as_bytes()), value.map(str::as_bytes));
-        }
-        all
-    }
-
-    #[test]
-    fn the_newest_offset_of_a_source_partition_counts_whatever_the_order_of_keys_d_02() {
-        let all = stored(&[
-            (r#"["db",{"protocol":"1","table":"a.t"}]"#, Some(r#"{"incrementing":1}"#)),
-            (r#"["db",{"table":"a.t","protocol":"1"}]"#, Some(r#"{"incrementing":2}"#)),
-            (r#"["other",{"table":"a.t","protocol":"1"}]"#, Some(r#"{"incrementing":9}"#)),
-        ]);
-        assert_eq!(all.of("db").len(), 1);
-        assert_eq!(all.of("db")[0].offset["incrementing"], 2);
-    }
-
-    #[test]
-    fn a_null_value_resets_a_source_partition_and_foreign_records_are_ignored() {
-        let all = stored(&[
-            (r#"["db",{"table":"t"}]"#, Some(r#"{"incrementing":1}"#)),
-            ("not json", Some("{}")),
-            (r#"["db",{"table":"t"}]"#, None),
-        ]);
-        assert!(all.of("db").is_empty());
     }
 }

@@ -54,6 +54,7 @@ impl Poller {
             if let Some(Err(error)) = self.consumer.poll(wait) {
                 self.report(&error, &mut told);
             }
+            self.consumer.context().give_back(&self.consumer);
             if self.pending.is_empty() {
                 self.fetch();
             }
@@ -115,7 +116,16 @@ impl Poller {
                 (RDKafkaErrorCode::PartitionEOF, Some(epoch)) => {
                     self.pending.push(Fetched { epoch, partition, what: Piece::End });
                 }
-                (RDKafkaErrorCode::PartitionEOF, None) => {}
+                // The task knows what was to come next, and asks.
+                (RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange, Some(epoch)) => {
+                    self.pending.push(Fetched { epoch, partition, what: Piece::OutOfRange });
+                }
+                (
+                    RDKafkaErrorCode::PartitionEOF
+                    | RDKafkaErrorCode::AutoOffsetReset
+                    | RDKafkaErrorCode::OffsetOutOfRange,
+                    None,
+                ) => {}
                 _ => {
                     let cause = KafkaError::MessageConsumption(code);
                     let trouble = kafka_error(&format!("reading {partition} failed"), &cause);

@@ -9,7 +9,7 @@ use rdkafka::ClientContext;
 use rdkafka::client::OAuthToken;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
+use rdkafka::message::{DeliveryResult, Header, Headers, Message, OwnedHeaders, OwnedMessage};
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
 
 use super::client::{ClientSettings, Context};
@@ -21,6 +21,11 @@ pub type Delivered = std::result::Result<(i32, i64), ConnectError>;
 /// Called once per record, on the producer's thread.
 pub trait OnDelivery: Send + Sync + 'static {
     fn delivered(&self, row: usize, outcome: Delivered);
+
+    /// Told instead of `delivered`: the broker refused the batch that this record was in as too large. Alone it may fit.
+    fn too_large(&self, row: usize, _record: OwnedMessage, error: ConnectError) {
+        self.delivered(row, Err(error));
+    }
 }
 
 /// One row of whoever waits.
@@ -38,6 +43,14 @@ pub struct Record<'a> {
     /// Epoch milliseconds; `None`: now.
     pub timestamp: Option<i64>,
     pub headers: Vec<(&'a str, Option<&'a [u8]>)>,
+}
+
+impl Record<'_> {
+    /// Of key, value and headers.
+    pub fn bytes(&self) -> usize {
+        let headers = self.headers.iter().map(|(key, value)| key.len() + value.map_or(0, <[u8]>::len));
+        self.key.map_or(0, <[u8]>::len) + self.value.map_or(0, <[u8]>::len) + headers.sum::<usize>()
+    }
 }
 
 pub struct DeliveryContext(Context);
@@ -65,14 +78,35 @@ impl ProducerContext for DeliveryContext {
     type DeliveryOpaque = Box<Ticket>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, ticket: Box<Ticket>) {
-        let outcome = match result {
-            Ok(message) => Ok((message.partition(), message.offset())),
-            Err((error, message)) => {
-                Err(kafka_error(&format!("writing to topic `{}` failed", message.topic()), error))
+        let (error, message) = match result {
+            Ok(message) => {
+                return ticket.waits.delivered(ticket.row, Ok((message.partition(), message.offset())));
             }
+            Err(failed) => failed,
         };
-        ticket.waits.delivered(ticket.row, outcome);
+        let headers = message.headers().into_iter().flat_map(|all| all.iter());
+        let headers = headers.map(|h| h.key.len() + h.value.map_or(0, <[u8]>::len));
+        let bytes = message.key().map_or(0, <[u8]>::len)
+            + message.payload().map_or(0, <[u8]>::len)
+            + headers.sum::<usize>();
+        let told = not_written(message.topic(), bytes, error);
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::MessageSizeTooLarge) => {
+                ticket.waits.too_large(ticket.row, message.detach(), told);
+            }
+            _ => ticket.waits.delivered(ticket.row, Err(told)),
+        }
     }
+}
+
+fn not_written(topic: &str, bytes: usize, error: &KafkaError) -> ConnectError {
+    let doing = match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::MessageSizeTooLarge) => {
+            format!("writing a record of {bytes} bytes to topic `{topic}` failed")
+        }
+        _ => format!("writing to topic `{topic}` failed"),
+    };
+    kafka_error(&doing, error)
 }
 
 /// Sends records and reports each delivery.
@@ -82,13 +116,17 @@ pub struct Producer {
 }
 
 impl Producer {
-    fn new(settings: ClientSettings) -> Result<Self> {
+    pub(super) fn new(settings: ClientSettings) -> Result<Self> {
         let ClientSettings { mut config, context, .. } = settings;
         defaults(&mut config);
         let inner = config
             .create_with_context(DeliveryContext(context))
             .map_err(|e| kafka_error("the Kafka producer cannot be created", &e).no_retry())?;
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    pub(super) fn native(&self) -> &ThreadedProducer<DeliveryContext> {
+        &self.inner
     }
 
     /// Queues one record; waits while librdkafka's queue is full.
@@ -98,10 +136,7 @@ impl Producer {
                 Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) => {
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
-                Err(error) => {
-                    let doing = format!("writing to topic `{}` failed", record.topic);
-                    return Err(kafka_error(&doing, &error));
-                }
+                Err(error) => return Err(not_written(record.topic, record.bytes(), &error)),
                 Ok(()) => return Ok(()),
             }
         }

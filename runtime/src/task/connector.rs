@@ -4,25 +4,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use connector_core::{
-    ConfigProblem, ConnectError, Kind, Result, Sink, Source, SourceContext, TaskConfig, TaskInfo,
-    TopicDirectory, Transform,
+    ConfigProblem, ConnectError, Delivery, Kind, Result, Sink, Source, TaskConfig, TaskInfo,
+    TopicDirectory,
 };
 use tokio::sync::watch;
 
 use super::goal::Goal;
-use super::pipeline::Pipeline;
-use super::positions::Positions;
+use super::pipeline::{Pipeline, SinkConverters, TransformStep};
 use super::retry;
-use super::sink::SinkTask;
-use super::source::SourceTask;
+use super::recipe::Packed;
+use super::sink::{Engine, Restore, SinkTask};
 use super::status::{State, TaskStatus};
 use super::worker::Worker;
-use crate::config::{ConnectorConfig, PluginUse, TopicSelection};
+use crate::config::{ConnectorConfig, ConverterUse, PluginUse, TopicSelection, TransformUse};
 use crate::convert::{self, Converter};
 use crate::kafka::client::{self, Role};
 use crate::kafka::consumer::{self, ConsumerOptions};
-use crate::kafka::offsets::TopicPositions;
-use crate::kafka::producer::Producer;
 
 /// How long a revoke waits for a publish that is under way.
 const REVOKE_DRAIN: Duration = Duration::from_secs(30);
@@ -30,6 +27,7 @@ const REVOKE_DRAIN: Duration = Duration::from_secs(30);
 impl Worker {
     pub(super) async fn run_connector(self: Arc<Self>, connector: ConnectorConfig, first: Arc<TaskStatus>) {
         let connector = Arc::new(connector);
+        first.errors.configure(&connector.errors);
         let outcome = match (&connector.source, &connector.sink) {
             (Some(source), None) => self.run_source(&connector, source, &first).await,
             (None, Some(sink)) => self.run_sink(&connector, sink, &first).await,
@@ -71,8 +69,10 @@ impl Worker {
             let (worker, connector, sink) = (self.clone(), connector.clone(), sink.clone());
             let (topics, goal) = (topics.clone(), goal.clone());
             tasks.push(tokio::spawn(async move {
-                let outcome = worker.sink_task(&connector, &sink, status.clone(), topics, goal).await;
-                worker.ended(&connector, &status, outcome);
+                let run = || {
+                    worker.sink_task(&connector, &sink, status.clone(), topics.clone(), goal.clone())
+                };
+                worker.run_task(&connector, &status, run).await;
             }));
         }
         let follow = tokio::spawn(self.clone().follow_topics(connector.clone(), sender));
@@ -150,11 +150,13 @@ impl Worker {
         if goal.as_ref().is_some_and(|goal| goal.is_reached_by_all()) {
             return Ok(());
         }
-        let info = info(connector, status.task);
-        let sink = plugin.component.create_sink(&plugin.config, &info).map_err(wrong_config)?;
+        let Engine { sink, pipeline } = engine(connector, plugin, status.task)?;
         expose_sink(&status, &sink);
-        let (_, value) = converters(connector)?;
-        let pipeline = Pipeline::to_sink(value, transforms(connector, &info)?, &sink.needs());
+        let pipeline = pipeline.retrying(status.clone(), self.stop.clone());
+        let dead_letters = match self.dead_letters(connector, &status).await {
+            Err(_) if self.stop.is_cancelled() => return Ok(()),
+            dead_letters => dead_letters?,
+        };
         // Subscribing to nothing is no membership: wait for the first topic.
         let names = tokio::select! {
             names = topics.wait_for(|names| !names.is_empty()) => match names {
@@ -175,6 +177,16 @@ impl Worker {
                 settings.config.set(key, value.to_string());
             }
         }
+        let stable = sink.delivery() == Delivery::StableRange && pipeline.unstable().is_none();
+        let packed = Packed::of(connector).filter(|_| stable);
+        let recipe = packed.as_ref().map_or_else(|| "".into(), |packed| packed.fingerprint.clone());
+        let (registry, number) = (self.deployment.registry.clone(), status.task);
+        let today = connector.clone();
+        let restore: Restore = Arc::new(move |how| {
+            let former = Packed::restore(how, &today, &registry)?;
+            let sink = former.sink.clone().ok_or_else(|| ConnectError::internal("recipe", "no sink"))?;
+            engine(&former, &sink, number)
+        });
         let feed = consumer::start(ConsumerOptions {
             settings,
             group: format!("connect-{}", connector.name),
@@ -183,6 +195,7 @@ impl Worker {
             budget: self.budget.clone(),
             drain_timeout: REVOKE_DRAIN,
             tell_ends: goal.is_some(),
+            recipe: packed,
         })?;
         started(connector, &status);
         let task = SinkTask {
@@ -197,86 +210,11 @@ impl Worker {
             topics,
             goal,
             direct: false,
-            dead_letters: None,
+            dead_letters,
+            recipe,
+            restore: Some(restore),
         };
         task.run(feed).await
-    }
-
-    async fn run_source(
-        self: &Arc<Self>,
-        connector: &Arc<ConnectorConfig>,
-        plugin: &PluginUse,
-        first: &Arc<TaskStatus>,
-    ) -> Result<()> {
-        let Some(plan) = self.plan(connector, plugin, first).await? else { return Ok(()) };
-        let settings = client::settings(
-            &self.deployment.worker,
-            Role::Producer,
-            &connector.producer_overrides,
-            &self.handle,
-        )?;
-        let mut tasks = Vec::new();
-        for (task, config) in plan.into_iter().enumerate() {
-            let status = self.status_of(connector, task, first, (Kind::Source, &plugin.component.name));
-            let (worker, connector, plugin) = (self.clone(), connector.clone(), plugin.clone());
-            let settings = settings.clone();
-            tasks.push(tokio::spawn(async move {
-                let outcome = worker.source_task(&connector, &plugin, status.clone(), config, settings).await;
-                worker.ended(&connector, &status, outcome);
-            }));
-        }
-        self.join(connector, first, tasks).await;
-        Ok(())
-    }
-
-    async fn source_task(
-        self: &Arc<Self>,
-        connector: &ConnectorConfig,
-        plugin: &PluginUse,
-        status: Arc<TaskStatus>,
-        task: TaskConfig,
-        mut settings: client::ClientSettings,
-    ) -> Result<()> {
-        let info = info(connector, status.task);
-        let source: Arc<dyn Source> =
-            plugin.component.create_source(&plugin.config, &info).map_err(wrong_config)?;
-        expose_source(&status, &source);
-        let (key, value) = converters(connector)?;
-        let pipeline = Pipeline::to_kafka(key, value, transforms(connector, &info)?);
-        // Somebody waits for each record of a source that answers: no delivery may hang for long. For the others a
-        // broker that is away is waited for, as Connect does (D-07).
-        let limit = if source.wants_acks() { "30000" } else { "2147483647" };
-        if settings.config.get("delivery.timeout.ms").is_none()
-            && settings.config.get("message.timeout.ms").is_none()
-        {
-            settings.config.set("message.timeout.ms", limit);
-        }
-        let producer = self.producers.get(settings)?;
-        let stop = &self.stop;
-        let stopped = |result: Result<()>| if stop.is_cancelled() { Ok(()) } else { result };
-        let store = self.positions_of(&connector.name, producer.clone())?;
-        let positions = match retry::with_backoff(&status, stop, || store.load()).await {
-            Ok(positions) => positions,
-            Err(error) => return stopped(Err(error)),
-        };
-        let context = SourceContext { task, positions, topics: Arc::new(self.admin()?.clone()) };
-        let opened = retry::with_backoff(&status, stop, || source.open(context.clone())).await;
-        if let Err(error) = opened {
-            return stopped(Err(error));
-        }
-        started(connector, &status);
-        let task = SourceTask {
-            source,
-            pipeline,
-            tolerance: connector.errors_tolerance,
-            producer,
-            positions: store,
-            status,
-            stop: stop.clone(),
-            drain_timeout: self.drain_timeout(),
-            bounded: connector.bounded_run,
-        };
-        task.run().await
     }
 
     /// The first task has a status before it is known how many there are.
@@ -289,7 +227,11 @@ impl Worker {
     ) -> Arc<TaskStatus> {
         match task {
             0 => first.clone(),
-            _ => self.board.register(&connector.name, task, plugin, &connector.secrets),
+            _ => {
+                let status = self.board.register(&connector.name, task, plugin, &connector.secrets);
+                status.errors.configure(&connector.errors);
+                status
+            }
         }
     }
 
@@ -306,18 +248,6 @@ impl Worker {
             Err(_) if self.stop.is_cancelled() => Ok(None),
             plan => plan.map(Some),
         }
-    }
-
-    /// Positions in Kafka.
-    pub(super) fn positions_of(&self, connector: &str, producer: Producer) -> Result<Arc<dyn Positions>> {
-        Ok(Arc::new(TopicPositions {
-            store: self.offsets.clone(),
-            connector: connector.to_owned(),
-            worker: self.deployment.worker.clone(),
-            admin: self.admin()?.clone(),
-            handle: self.handle.clone(),
-            producer,
-        }))
     }
 
     pub(super) fn ended(&self, connector: &ConnectorConfig, status: &TaskStatus, outcome: Result<()>) {
@@ -350,6 +280,14 @@ impl Worker {
     }
 }
 
+/// The sink, and what comes before it.
+fn engine(connector: &ConnectorConfig, sink: &PluginUse, task: usize) -> Result<Engine> {
+    let info = info(connector, task);
+    let sink = sink.component.create_sink(&sink.config, &info).map_err(wrong_config)?;
+    let pipeline = Pipeline::to_sink(sink_converters(connector)?, transforms(connector, &info)?, &sink.needs());
+    Ok(Engine { sink, pipeline })
+}
+
 pub(super) fn started(connector: &ConnectorConfig, status: &TaskStatus) {
     tracing::info!(connector = connector.name, task = status.task, plugin = status.plugin, "task started");
 }
@@ -368,13 +306,22 @@ pub(super) fn converters(connector: &ConnectorConfig) -> Result<(Arc<dyn Convert
     ))
 }
 
-pub(super) fn transforms(
-    connector: &ConnectorConfig,
-    info: &TaskInfo,
-) -> Result<Vec<(String, Arc<dyn Transform>)>> {
-    let make = |used: &crate::config::TransformUse| {
+/// Of a sink that reads from Kafka. Keys whose converter leaves them alone are not looked at.
+fn sink_converters(connector: &ConnectorConfig) -> Result<SinkConverters> {
+    let (key, value) = converters(connector)?;
+    let ConverterUse { class, config } = &connector.header_converter;
+    let header = convert::header_converter(class, config).map_err(wrong_config)?;
+    let key = Some(key).filter(|key| !key.class().ends_with("ByteArrayConverter"));
+    Ok(SinkConverters { key, value, header })
+}
+
+pub(super) fn transforms(connector: &ConnectorConfig, info: &TaskInfo) -> Result<Vec<TransformStep>> {
+    let make = |used: &TransformUse| {
         let transform = used.component.create_transform(&used.config, info).map_err(wrong_config)?;
-        Ok((used.name.clone(), transform))
+        // The JVM class that it replaces, if it replaces one.
+        let class = used.component.aliases.iter().find(|alias| alias.contains('.'));
+        let class = class.unwrap_or(&used.component.name).as_str().into();
+        Ok(TransformStep { name: used.name.clone(), class, transform })
     };
     connector.transforms.iter().map(make).collect()
 }

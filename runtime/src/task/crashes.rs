@@ -266,6 +266,8 @@ async fn live(world: &Shared<World>, fuse: Fuse, seed: usize) -> Result<()> {
         goal: Some(Arc::new(Goal::new([(tp, None)]))),
         direct: true,
         dead_letters: None,
+        recipe: "".into(),
+        restore: None,
     };
     task.run(feed).await
 }

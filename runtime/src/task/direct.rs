@@ -9,15 +9,14 @@ use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use connector_core::source::AckError;
 use connector_core::{
-    Ack, Acks, ConnectError, FlushRange, Offset, Result, Source, SourceBatch, SourceContext, SourceOffset,
-    TopicPartition,
+    Ack, Acks, ConnectError, Offset, Result, Source, SourceBatch, SourceContext, SourceOffset, TopicPartition,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::budget::{MemoryBudget, Reservation};
-use super::feed::{CommitOutcome, Ends, Feed, Fetched, Membership, Piece, Reader, Records};
+use super::feed::{CommitOutcome, Feed, Fetched, Membership, Piece, Planned, Reader, Records};
 use super::positions::{self, Positions};
 use super::progress::{Intent, Progress};
 use super::retry;
@@ -284,8 +283,12 @@ impl Reader for Direct {
         self.options.source.place(token, row)
     }
 
-    async fn intend(&self, ranges: &[FlushRange]) -> Result<()> {
-        let Some(range) = ranges.first() else { return Ok(()) };
+    async fn beyond(&self, partition: &TopicPartition, at: Offset) -> Result<Offset> {
+        Err(ConnectError::internal("feed", format!("{partition}: a source has no record {at} to go back to")))
+    }
+
+    async fn intend(&self, ranges: &[Planned]) -> Result<CommitOutcome> {
+        let Some(Planned { range, .. }) = ranges.first() else { return Ok(CommitOutcome::Committed) };
         let moved = self.until(range.end);
         let positions = positions::last(moved.iter().flat_map(|polled| &polled.offset.positions));
         let acknowledged = lock(&self.shared).acknowledged;
@@ -294,12 +297,13 @@ impl Reader for Direct {
         if !parts.is_empty() {
             self.options.positions.store(&parts).await?;
         }
-        self.options.positions.store(&[head]).await
+        self.options.positions.store(&[head]).await?;
+        Ok(CommitOutcome::Committed)
     }
 
-    async fn commit(&self, ends: &Ends) -> Result<CommitOutcome> {
-        if let Some(end) = ends.get(&self.options.partition) {
-            self.settle(*end).await?;
+    async fn commit(&self, ranges: &[Planned]) -> Result<CommitOutcome> {
+        for Planned { range, .. } in ranges {
+            self.settle(range.end).await?;
         }
         Ok(CommitOutcome::Committed)
     }

@@ -110,7 +110,12 @@ impl Worker {
         expose_source(&status, &source);
         expose_sink(&status, &sink);
         let (key, value) = converters(connector)?;
-        let pipeline = Pipeline::direct(key, value, transforms(connector, &info)?, &sink.needs());
+        let pipeline = Pipeline::direct(key, value, transforms(connector, &info)?, &sink.needs())
+            .retrying(status.clone(), self.stop.clone());
+        let dead_letters = match self.dead_letters(connector, &status).await {
+            Err(_) if self.stop.is_cancelled() => return Ok(()),
+            dead_letters => dead_letters?,
+        };
         started(connector, &status);
         let partition = partition(connector, status.task);
         let goal = connector.bounded_run.then(|| Arc::new(Goal::new([(partition.clone(), None)])));
@@ -139,7 +144,9 @@ impl Worker {
             topics,
             goal,
             direct: true,
-            dead_letters: None,
+            dead_letters,
+            recipe: "".into(),
+            restore: None,
         };
         task.run(feed).await
     }

@@ -10,18 +10,11 @@ const CONNECT: &str = "org.apache.kafka.connect.errors.ConnectException";
 const DATA: &str = "org.apache.kafka.connect.errors.DataException";
 const RETRIABLE: &str = "org.apache.kafka.connect.errors.RetriableException";
 const SERIALIZATION: &str = "org.apache.kafka.common.errors.SerializationException";
+const CAST: &str = "java.lang.ClassCastException";
 const KAFKA: &str = "org.apache.kafka.common.KafkaException";
 
-/// Sentences of Connect's converters after which the cause's own words follow.
-const LEADS: [&str; 7] = [
-    "Converting byte[] to Kafka Connect data failed due to serialization error: ",
-    "Failed to deserialize short: ",
-    "Failed to deserialize integer: ",
-    "Failed to deserialize long: ",
-    "Failed to deserialize float: ",
-    "Failed to deserialize double: ",
-    "Failed to deserialize boolean: ",
-];
+/// Codes of converters' errors, whose message is Connect's sentence and, after its colon, the cause's own words.
+const CONVERTERS: [&str; 2] = ["json.syntax", "converter.data"];
 
 /// An error as Java would have thrown it.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,18 +27,23 @@ pub struct Exception {
 
 impl Exception {
     pub fn of(error: &ConnectError) -> Self {
-        let (lead, rest) = match LEADS.iter().find_map(|lead| Some((lead, error.message.strip_prefix(lead)?)))
-        {
-            Some((lead, rest)) => ((*lead).to_owned(), Some(rest)),
-            None => (error.message.clone(), None),
+        let colon = error.message.find(": ").map(|at| at + 2);
+        let (message, rest) = match colon.filter(|_| CONVERTERS.contains(&error.code.as_str())) {
+            Some(at) => error.message.split_at(at),
+            None => (error.message.as_str(), ""),
         };
-        let mut causes: Vec<String> = rest.iter().map(|rest| format!("{SERIALIZATION}: {rest}")).collect();
+        let of_rest = if rest.starts_with("class ") { CAST } else { SERIALIZATION };
+        let mut causes: Vec<String> = Some(rest)
+            .filter(|rest| !rest.is_empty())
+            .map(|rest| format!("{of_rest}: {rest}"))
+            .into_iter()
+            .collect();
         let mut cause = error.source.as_deref().map(|e| e as &dyn Error);
         while let Some(error) = cause {
             causes.push(error.to_string());
             cause = error.source();
         }
-        Self { class: class(error), message: lead, causes }
+        Self { class: class(error), message: message.to_owned(), causes }
     }
 
     /// The first line of a stack trace, and its `Caused by:` lines. Rust has no frames to show in between.
@@ -87,12 +85,13 @@ mod tests {
 
     #[test]
     fn a_converters_error_is_connects_with_its_details_as_the_cause_e_04() {
-        let error = ConnectError::user("json.syntax", format!("{}malformed UTF-8 at byte 0", LEADS[0]));
+        let lead = "Converting byte[] to Kafka Connect data failed due to serialization error: ";
+        let error = ConnectError::user("json.syntax", format!("{lead}malformed UTF-8 at byte 0"));
         let exception = Exception::of(&error);
-        assert_eq!((exception.class, exception.message.as_str()), (DATA, LEADS[0]));
+        assert_eq!((exception.class, exception.message.as_str()), (DATA, lead));
         assert_eq!(
             exception.trace(),
-            format!("{DATA}: {}\nCaused by: {SERIALIZATION}: malformed UTF-8 at byte 0\n", LEADS[0])
+            format!("{DATA}: {lead}\nCaused by: {SERIALIZATION}: malformed UTF-8 at byte 0\n")
         );
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, mpsc as std_mpsc};
 
 use async_trait::async_trait;
-use connector_core::{ConnectError, FlushRange, MemoryPermit, Offset, Result, TopicPartition};
+use connector_core::{ConnectError, FlushRange, MemoryPermit, Offset, Result, Resume, TopicPartition};
 use tokio::sync::mpsc;
 
 use arrow::array::RecordBatch;
@@ -39,6 +39,8 @@ pub enum Piece {
     Refused(Vec<ConnectError>),
     /// Everything that there is now has been handed over. Nothing comes after it from a source.
     End,
+    /// The next record to read is not there: expired, or beyond the end.
+    OutOfRange,
 }
 
 /// Records in offset order.
@@ -54,8 +56,32 @@ pub struct Records {
     pub whole: bool,
 }
 
-/// Offsets (of the next record to read) by partition.
-pub type Ends = BTreeMap<TopicPartition, Offset>;
+/// Where reading of a partition begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    pub offset: Offset,
+    /// A range from there on that a former owner has begun to publish.
+    pub unfinished: Option<Unfinished>,
+}
+
+/// What is known of a range that was begun.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unfinished {
+    pub end: Offset,
+    /// The configuration under which it was begun, by fingerprint and, if there was room for it, in full.
+    pub recipe: Option<Arc<str>>,
+    pub how: Option<Arc<str>>,
+}
+
+/// A range of a publish cycle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Planned {
+    pub range: FlushRange,
+    /// The assignment under which it was read.
+    pub epoch: u64,
+    /// It is the beginning of an unfinished range that ends here.
+    pub owed: Option<Offset>,
+}
 
 /// What became of a commit.
 #[derive(Debug, PartialEq, Eq)]
@@ -74,8 +100,26 @@ pub trait Reader: Send + Sync {
     /// Kafka's ids of topics; topics that have none are left out.
     async fn topic_ids(&self, topics: &[Arc<str>]) -> Result<BTreeMap<Arc<str>, Arc<str>>>;
 
+    /// Where the partitions of a [`Membership::Assigned`] stand; `resume`: what the sink knows, which wins. A source has
+    /// its own notion of that and says nothing.
+    async fn standings(
+        &self,
+        _partitions: &[TopicPartition],
+        _resume: &Resume,
+    ) -> Result<BTreeMap<TopicPartition, Standing>> {
+        Ok(BTreeMap::new())
+    }
+
+    /// Whether intents outlive this process; `None`: it is not known yet.
+    fn keeps_intents(&self) -> Option<bool> {
+        None
+    }
+
     /// Starts fetching partitions of a [`Membership::Assigned`], from the given offset if there is one.
     async fn resume(&self, partitions: Vec<(TopicPartition, Option<Offset>)>) -> Result<()>;
+
+    /// After [`Piece::OutOfRange`]: where reading can go on, or why it cannot. `at`: the record that was asked for.
+    async fn beyond(&self, partition: &TopicPartition, at: Offset) -> Result<Offset>;
 
     /// Whether whoever waits for the record at `offset` was told that it is refused: then it does not fail the task.
     fn refuse(&self, offset: Offset, error: &ConnectError) -> bool;
@@ -85,11 +129,12 @@ pub trait Reader: Send + Sync {
         None
     }
 
-    /// Makes durable what is needed to go on after `ranges`, before the sink makes them visible. Can be repeated.
-    async fn intend(&self, ranges: &[FlushRange]) -> Result<()>;
+    /// Makes durable what is needed to go on after `ranges`, before the sink makes them visible. Can be repeated. Fenced:
+    /// nothing may be made visible.
+    async fn intend(&self, ranges: &[Planned]) -> Result<CommitOutcome>;
 
-    /// The records before these offsets are visible. Can be repeated.
-    async fn commit(&self, ends: &Ends) -> Result<CommitOutcome>;
+    /// The records of these ranges, and all before them, are visible. Can be repeated.
+    async fn commit(&self, ranges: &[Planned]) -> Result<CommitOutcome>;
 
     /// Stops reading; what was not committed will be read again.
     async fn close(&self) -> Result<()>;

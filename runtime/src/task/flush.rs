@@ -1,9 +1,12 @@
 //! Bookkeeping of one assigned partition: what was written, where a range may end, what memory it holds. Pure.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use arrow::array::Int64Array;
-use connector_core::{FlushRange, MemoryPermit, Offset, RangeCounts, TopicPartition, Written};
+use connector_core::{FlushRange, MemoryPermit, Offset, OpenLimits, RangeCounts, TopicPartition, Written};
+
+use super::feed::Planned;
 
 /// What a publish is to take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,6 +17,15 @@ pub enum Due {
     Written,
     /// Everything that was read, even if all of it was dropped on the way.
     Read,
+}
+
+/// Records that the sink was given at once.
+#[derive(Debug)]
+struct Writes {
+    offsets: Int64Array,
+    /// So many of them it drops on purpose.
+    filtered: usize,
+    at: Instant,
 }
 
 /// From assignment to revocation of one partition.
@@ -28,8 +40,8 @@ pub struct Ledger {
     read_end: Option<Offset>,
     /// Last offset at which the sink lets a range end.
     cut: Option<Offset>,
-    /// Offsets of the records that the sink was given, batch by batch, and how many of them it drops on purpose.
-    written: VecDeque<(Int64Array, usize)>,
+    /// Records that the sink was given and that are not published.
+    written: VecDeque<Writes>,
     /// Offsets of the records that were read and are not published, and of those that were refused.
     reads: VecDeque<Int64Array>,
     rejected: Vec<Offset>,
@@ -39,6 +51,13 @@ pub struct Ledger {
     permits: VecDeque<(Offset, MemoryPermit)>,
     /// End of the range that is being published.
     publishing: Option<Offset>,
+    /// End of the range whose publishing was refused.
+    again: Option<Offset>,
+    /// End of a range that a former owner has begun: the sink may not see a record of it together with one behind it.
+    owed: Option<Offset>,
+    /// What the next publish takes beyond what is due by itself.
+    force: Due,
+    last_write: Instant,
 }
 
 impl Ledger {
@@ -55,6 +74,65 @@ impl Ledger {
             written: VecDeque::new(),
             permits: VecDeque::new(),
             publishing: None,
+            again: None,
+            owed: None,
+            force: Due::Cut,
+            last_write: Instant::now(),
+        }
+    }
+
+    /// Reading begins at `offset`, and everything before it is done; `owed`: the end of a range that was begun there.
+    pub fn begins(&mut self, offset: Offset, owed: Option<Offset>) {
+        self.start = Some(offset);
+        self.read_end = Some(offset);
+        self.owed = owed.filter(|&end| end > offset);
+    }
+
+    /// The records up to `offset` do not exist any more.
+    pub fn skips_to(&mut self, offset: Offset) {
+        self.read_end = self.read_end.max(Some(offset));
+        if self.start.is_some() && !self.is_open() && self.publishing.is_none() {
+            self.start = self.start.max(Some(offset));
+        }
+        self.owed = self.owed.filter(|&end| end > offset);
+    }
+
+    /// How many of the rows belong to the range that is owed; `None`: nothing is owed any more, so all go on.
+    pub fn owed_rows(&self, offsets: &Int64Array) -> Option<usize> {
+        let end = self.owed?;
+        Some(offsets.values().partition_point(|&offset| offset < end))
+    }
+
+    /// The range that is owed is read to its end.
+    pub fn has_read_owed(&self) -> bool {
+        self.owed.is_some_and(|end| self.read_end >= Some(end))
+    }
+
+    /// There are no more records of the range that is owed.
+    pub fn completes_owed(&mut self) {
+        self.read_end = self.read_end.max(self.owed);
+    }
+
+    pub fn owes(&self) -> bool {
+        self.owed.is_some()
+    }
+
+    /// The next publish takes at least this.
+    pub fn force(&mut self, due: Due) {
+        self.force = self.force.max(due);
+    }
+
+    /// Cuts that the clock makes.
+    pub fn look_at_clock(&mut self, limits: OpenLimits, now: Instant) {
+        let passed = |since: Instant, limit: Option<i64>| {
+            let limit = limit.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis);
+            limit.is_some_and(|limit| now.saturating_duration_since(since) >= limit)
+        };
+        let Some(oldest) = self.written.front() else { return };
+        if self.publishing.is_none()
+            && (passed(oldest.at, limits.age_ms) || passed(self.last_write, limits.idle_ms))
+        {
+            self.force(Due::Written);
         }
     }
 
@@ -78,7 +156,9 @@ impl Ledger {
     /// The sink was given these records, and answered this.
     pub fn wrote(&mut self, offsets: Int64Array, answer: &Written) {
         if !offsets.is_empty() {
-            self.written.push_back((offsets, answer.filtered));
+            let at = Instant::now();
+            self.last_write = at;
+            self.written.push_back(Writes { offsets, filtered: answer.filtered, at });
         }
         self.cut = self.cut.max(answer.cut);
         let mut spilled_kib = usize::try_from(answer.spilled_bytes / 1024).unwrap_or(usize::MAX);
@@ -90,24 +170,41 @@ impl Ledger {
         }
     }
 
-    /// The range that is due. Ranges end only where the feed is whole, so the end is a cut, or all that was read.
-    pub fn due(&mut self, due: Due) -> Option<FlushRange> {
+    /// The range that is due. Ranges end only where the feed is whole, so the end is a cut, or all that was read; one that
+    /// is owed ends where it was to end.
+    pub fn due(&mut self, due: Due) -> Option<Planned> {
         if self.publishing.is_some() {
             return None;
         }
         let start = self.start?;
+        let due = due.max(std::mem::replace(&mut self.force, Due::Cut));
         let cut = self.cut.filter(|&cut| cut > start);
         let end = match due {
             // Positions of a source are known at the ends of its batches alone.
             Due::Cut if self.source => cut.and(self.read_end),
+            // What is owed ends nowhere else, except at cuts that its first owner has made too.
+            _ if self.has_read_owed() => self.owed,
+            _ if self.owes() => cut,
             Due::Cut => cut,
             Due::Written if self.written.is_empty() => cut,
             Due::Written | Due::Read => self.read_end,
         };
-        let end = end.filter(|&end| end > start)?;
+        let end = self.again.take().or(end).filter(|&end| end > start)?;
         self.publishing = Some(end);
         let counts = self.counts(end);
-        Some(FlushRange { counts, ..FlushRange::new(self.partition.clone(), start..end) })
+        let range = FlushRange { counts, ..FlushRange::new(self.partition.clone(), start..end) };
+        Some(Planned { range, epoch: self.epoch, owed: self.owed.filter(|&owed| owed > end) })
+    }
+
+    /// Nothing of it will be published any more.
+    pub fn gives_up(&mut self) {
+        self.start = None;
+        self.again = None;
+    }
+
+    /// Nothing of the range was published. It ends at the same place the next time: the sink has cut there.
+    pub fn refused(&mut self) {
+        self.again = self.publishing.take();
     }
 
     /// Whether the sink has named this end itself.
@@ -118,7 +215,7 @@ impl Ledger {
     /// What became of the records before `end`, as far as it is known when their range is published.
     fn counts(&self, end: Offset) -> RangeCounts {
         let mut delivered = 0;
-        for (offsets, filtered) in &self.written {
+        for Writes { offsets, filtered, .. } in &self.written {
             let before = offsets.values().partition_point(|&o| o < end);
             delivered += before - before.min(*filtered);
         }
@@ -149,7 +246,8 @@ impl Ledger {
         let Some(end) = self.publishing.take() else { return 0 };
         self.start = Some(end);
         let mut count = 0;
-        while let Some((offsets, filtered)) = self.written.front_mut() {
+        self.owed = self.owed.filter(|&owed| owed > end);
+        while let Some(Writes { offsets, filtered, .. }) = self.written.front_mut() {
             let before = offsets.values().partition_point(|&o| o < end);
             // Which rows were dropped is not known, only how many: they are taken off the first ones.
             let dropped = before.min(*filtered);
@@ -208,13 +306,13 @@ mod tests {
     fn a_range_ends_at_the_last_cut_and_the_next_begins_there() {
         let mut l = ledger();
         write(&mut l, 5, 12, Some(10));
-        let range = l.due(Due::Cut).unwrap();
+        let range = l.due(Due::Cut).unwrap().range;
         assert_eq!((range.start, range.end), (5, 10));
         assert!(l.due(Due::Cut).is_none(), "one publish cycle at a time");
         assert_eq!(l.published(), 5);
         assert!(l.due(Due::Cut).is_none());
         write(&mut l, 12, 16, Some(15));
-        let range = l.due(Due::Cut).unwrap();
+        let range = l.due(Due::Cut).unwrap().range;
         assert_eq!((range.start, range.end), (10, 15));
         assert_eq!(l.published(), 5);
     }
@@ -225,7 +323,7 @@ mod tests {
         write(&mut l, 0, 3, None);
         assert_eq!(l.read(&offsets(3, 5), MemoryPermit::none()), 0);
         assert!(l.due(Due::Cut).is_none());
-        let range = l.due(Due::Written).unwrap();
+        let range = l.due(Due::Written).unwrap().range;
         assert_eq!((range.start, range.end), (0, 5));
         assert_eq!(l.published(), 3);
         assert!(l.due(Due::Written).is_none());
@@ -257,7 +355,7 @@ mod tests {
         l.wrote(Int64Array::from(Vec::<i64>::new()), &Written::default());
         assert!(l.due(Due::Written).is_none());
         assert!(!l.is_open() && l.is_behind());
-        let range = l.due(Due::Read).unwrap();
+        let range = l.due(Due::Read).unwrap().range;
         assert_eq!((range.start, range.end, range.counts.filtered), (0, 4, 4));
         assert_eq!(l.published(), 0);
         assert!(!l.is_behind());
@@ -273,16 +371,16 @@ mod tests {
         let given = Int64Array::from(vec![0, 1, 2, 4, 6, 8, 9]);
         l.wrote(given, &Written { cut: Some(8), filtered: 1, ..Written::default() });
         let counts = |delivered, filtered, rejected| RangeCounts { delivered, filtered, rejected };
-        assert_eq!(l.due(Due::Cut).unwrap().counts, counts(4, 2, 2));
+        assert_eq!(l.due(Due::Cut).unwrap().range.counts, counts(4, 2, 2));
         assert_eq!(l.published(), 4);
-        assert_eq!(l.due(Due::Written).unwrap().counts, counts(2, 0, 0));
+        assert_eq!(l.due(Due::Written).unwrap().range.counts, counts(2, 0, 0));
     }
 
     #[test]
     fn a_range_of_a_source_ends_where_its_positions_are_known() {
         let mut l = Ledger::new(TopicPartition::new("users", 0), 1, true);
         write(&mut l, 0, 12, Some(10));
-        assert_eq!(l.due(Due::Cut).unwrap().end, 12);
+        assert_eq!(l.due(Due::Cut).unwrap().range.end, 12);
         assert_eq!(l.published(), 12);
         write(&mut l, 12, 15, None);
         assert!(l.due(Due::Cut).is_none());

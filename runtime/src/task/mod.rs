@@ -13,14 +13,22 @@ pub mod feed;
 pub mod flush;
 pub mod goal;
 #[cfg(test)]
+mod interrupted;
+pub mod mark;
+#[cfg(test)]
 mod origins;
 pub mod pipeline;
+#[cfg(test)]
+mod planner;
 pub mod position_file;
 pub mod positions;
 pub mod progress;
 mod pulse;
+pub mod recipe;
+mod restart;
 pub mod retry;
 pub mod sink;
 pub mod source;
+mod source_connector;
 pub mod status;
 pub mod worker;

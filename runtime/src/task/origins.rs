@@ -163,6 +163,8 @@ async fn run(mut batches: Vec<Vec<Vec<&'static str>>>) -> Result<()> {
         goal: Some(Arc::new(Goal::new([(tp, None)]))),
         direct: true,
         dead_letters: None,
+        recipe: "".into(),
+        restore: None,
     };
     task.run(feed).await
 }

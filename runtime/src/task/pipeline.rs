@@ -1,16 +1,20 @@
 //! Converter and transforms between the ends of a task. What each stage is given is decided once, at the start.
 
+use std::future::Future;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::DataType;
-use connector_core::envelope::{self, VALUE};
+use connector_core::envelope::{self, KEY, VALUE};
 use connector_core::{
-    ConnectError, Envelope, Form, Meta, Needs, Offset, Rejection, Result, Run, TopicPartition, Transform,
-    Transformed,
+    ConnectError, Envelope, Form, Meta, Needs, Offset, Rejection, Result, Run, Stage, TopicPartition,
+    Transform, Transformed,
 };
+use tokio_util::sync::CancellationToken;
 
-use crate::convert::{Converter, columns};
+use super::retry;
+use super::status::TaskStatus;
+use crate::convert::{self, Converter, HeaderConverter, columns};
 
 /// Where a value stands between two stages.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -21,21 +25,55 @@ enum Held {
 }
 
 enum Step {
+    Keys,
+    Headers,
     Decode(Needs),
     Encode,
     /// From whatever form a source gave.
     Give(Needs),
-    Transform {
-        name: String,
-        transform: Arc<dyn Transform>,
-    },
+    Transform(TransformStep),
+}
+
+/// A transform of a connector.
+pub struct TransformStep {
+    /// The name that the configuration gives it.
+    pub name: String,
+    /// Connect's class name, or the plugin's own.
+    pub class: Arc<str>,
+    pub transform: Arc<dyn Transform>,
+}
+
+/// The converters of a sink that reads from Kafka.
+pub struct SinkConverters {
+    /// `None`: keys stay bytes.
+    pub key: Option<Arc<dyn Converter>>,
+    pub value: Arc<dyn Converter>,
+    /// `None`: any header will do.
+    pub header: Option<HeaderConverter>,
 }
 
 /// The stages of a task in order.
 pub struct Pipeline {
     steps: Vec<Step>,
     converter: Arc<dyn Converter>,
-    key_converter: Option<Arc<dyn Converter>>,
+    /// Reads keys before everything else.
+    key_reader: Option<Arc<dyn Converter>>,
+    /// Writes keys after everything else.
+    key_writer: Option<Arc<dyn Converter>>,
+    header: Option<HeaderConverter>,
+    /// What may pass is tried again, as the connector's configuration says; without it, it is not.
+    retrying: Option<(Arc<TaskStatus>, CancellationToken)>,
+}
+
+/// A record that a stage refused.
+#[derive(Debug)]
+pub struct Refused {
+    pub stage: Stage,
+    /// Connect's class name of the converter or transform.
+    pub class: Arc<str>,
+    /// What the error's message begins with, to say which transform it was.
+    pub at: String,
+    pub error: ConnectError,
 }
 
 /// What came out of a batch; `filtered` counts records that a transform dropped.
@@ -43,54 +81,76 @@ pub struct Pipeline {
 pub struct Processed {
     pub runs: Vec<Run>,
     /// With the record's offset.
-    pub rejected: Vec<(Option<Offset>, Rejection)>,
+    pub rejected: Vec<(Option<Offset>, Refused)>,
     pub filtered: usize,
 }
 
 impl Pipeline {
-    /// From Kafka's bytes to what the sink needs.
-    pub fn to_sink(
-        converter: Arc<dyn Converter>,
-        transforms: Vec<(String, Arc<dyn Transform>)>,
-        needs: &Needs,
-    ) -> Self {
+    fn new(steps: Vec<Step>, converter: Arc<dyn Converter>) -> Self {
+        Self { steps, converter, key_reader: None, key_writer: None, header: None, retrying: None }
+    }
+
+    /// From Kafka's bytes to what the sink needs: key, value, headers, transforms, as far as they are looked at.
+    pub fn to_sink(converters: SinkConverters, transforms: Vec<TransformStep>, needs: &Needs) -> Self {
+        let SinkConverters { key, value, header } = converters;
         let (mut steps, mut held) = (Vec::new(), Held::Raw);
-        for (name, transform) in transforms {
-            give(&mut steps, &mut held, &transform.needs());
-            steps.push(Step::Transform { name, transform });
+        for step in transforms {
+            give(&mut steps, &mut held, &step.transform.needs());
+            steps.push(Step::Transform(step));
         }
         give(&mut steps, &mut held, needs);
-        Self { steps, converter, key_converter: None }
+        if header.is_some() {
+            // A record whose value cannot be read either is refused for its value.
+            let after = usize::from(matches!(steps.first(), Some(Step::Decode(_))));
+            steps.insert(after, Step::Headers);
+        }
+        if key.is_some() {
+            steps.insert(0, Step::Keys);
+        }
+        Self { key_reader: key, header, ..Self::new(steps, value) }
     }
 
     /// From a source's values to Kafka's bytes.
     pub fn to_kafka(
         key_converter: Arc<dyn Converter>,
         converter: Arc<dyn Converter>,
-        transforms: Vec<(String, Arc<dyn Transform>)>,
+        transforms: Vec<TransformStep>,
     ) -> Self {
         let (mut steps, mut held) = (Vec::new(), Held::Decoded);
-        for (name, transform) in transforms {
-            give(&mut steps, &mut held, &transform.needs());
-            steps.push(Step::Transform { name, transform });
+        for step in transforms {
+            give(&mut steps, &mut held, &step.transform.needs());
+            steps.push(Step::Transform(step));
         }
         if held == Held::Decoded {
             steps.push(Step::Encode);
         }
-        Self { steps, converter, key_converter: Some(key_converter) }
+        Self { key_writer: Some(key_converter), ..Self::new(steps, converter) }
     }
 
     /// From a source's values to what the sink of the same connector needs.
     pub fn direct(
         key_converter: Arc<dyn Converter>,
         converter: Arc<dyn Converter>,
-        transforms: Vec<(String, Arc<dyn Transform>)>,
+        transforms: Vec<TransformStep>,
         needs: &Needs,
     ) -> Self {
-        let transforms = transforms.into_iter().map(|(name, transform)| Step::Transform { name, transform });
-        let steps = transforms.chain([Step::Give(needs.clone())]).collect();
+        let steps = transforms.into_iter().map(Step::Transform).chain([Step::Give(needs.clone())]).collect();
         // A sink gets keys as bytes, as from Kafka.
-        Self { steps, converter, key_converter: Some(key_converter) }
+        Self { key_writer: Some(key_converter), ..Self::new(steps, converter) }
+    }
+
+    /// With retries of what fails in a way that may pass.
+    #[must_use]
+    pub fn retrying(self, status: Arc<TaskStatus>, stop: CancellationToken) -> Self {
+        Self { retrying: Some((status, stop)), ..self }
+    }
+
+    /// The first transform that is no function of the record alone.
+    pub fn unstable(&self) -> Option<&str> {
+        self.steps.iter().find_map(|step| match step {
+            Step::Transform(step) if !step.transform.deterministic() => Some(step.name.as_str()),
+            _ => None,
+        })
     }
 
     pub async fn process(&self, run: Run, partition: &TopicPartition) -> Result<Processed> {
@@ -101,39 +161,11 @@ impl Pipeline {
                 if run.records.num_rows() == 0 {
                     continue;
                 }
-                let input = run.records.clone();
-                let out = match step {
-                    Step::Decode(needs) => {
-                        self.converter.decode(as_bytes(run.records)?, VALUE, needs).await?
-                    }
-                    Step::Encode => encode(self.converter.as_ref(), run.records, VALUE).await?,
-                    Step::Give(needs) => self.bring(run.records, needs).await?,
-                    Step::Transform { name, transform } => {
-                        let topic = run.topic.clone().unwrap_or_else(|| partition.topic.clone());
-                        let meta = Meta { partition: TopicPartition::new(topic, partition.partition) };
-                        let given = self.bring(run.records, &transform.needs()).await?;
-                        reject(&mut done, &input, given.rejected);
-                        let records = given.runs;
-                        let mut all = connector_core::Transformed::default();
-                        for part in records {
-                            let before = part.records.clone();
-                            let out = transform
-                                .apply(part.records, &meta)
-                                .map_err(|e| e.at(format!("transform `{name}`")))?;
-                            let kept: usize = out.runs.iter().map(|r| r.records.num_rows()).sum();
-                            done.filtered += before.num_rows().saturating_sub(kept + out.rejected.len());
-                            let named = out.rejected.into_iter().map(|mut r| {
-                                r.error = r.error.at(format!("transform `{name}`"));
-                                r
-                            });
-                            reject(&mut done, &before, named.collect());
-                            all.runs.extend(out.runs);
-                        }
-                        all
-                    }
+                let runs = match step {
+                    Step::Transform(step) => self.transform(step, &run, partition, &mut done).await?,
+                    _ => self.convert(step, run.records, &mut done).await?,
                 };
-                reject(&mut done, &input, out.rejected);
-                next.extend(out.runs.into_iter().map(|mut out| {
+                next.extend(runs.into_iter().map(|mut out| {
                     out.topic = out.topic.or_else(|| run.topic.clone());
                     out.partition = out.partition.or(run.partition);
                     out
@@ -141,10 +173,105 @@ impl Pipeline {
             }
             done.runs = next;
         }
-        if let Some(keys) = &self.key_converter {
+        if let Some(keys) = &self.key_writer {
             self.encode_keys(keys.as_ref(), &mut done).await?;
         }
         Ok(done)
+    }
+
+    /// A step that is no transform.
+    async fn convert(&self, step: &Step, records: RecordBatch, done: &mut Processed) -> Result<Vec<Run>> {
+        let input = records.clone();
+        let value = self.converter.as_ref();
+        let (class, out) = match (step, &self.key_reader, &self.header) {
+            (Step::Keys, Some(keys), _) => {
+                let read = |records| keys.decode(records, KEY, &Needs::Document);
+                (keys.class(), self.attempt(Stage::KeyConverter, records, read).await?)
+            }
+            (Step::Headers, _, Some(headers)) => {
+                let check = |records| headers.check(records);
+                (headers.class(), self.attempt(Stage::HeaderConverter, records, check).await?)
+            }
+            (Step::Decode(needs), ..) => {
+                let read = |records| async { value.decode(as_bytes(records)?, VALUE, needs).await };
+                (value.class(), self.attempt(Stage::ValueConverter, records, read).await?)
+            }
+            (Step::Encode, ..) => {
+                let write = |records| encode(value, records, VALUE);
+                (value.class(), self.attempt(Stage::ValueConverter, records, write).await?)
+            }
+            (Step::Give(needs), ..) => {
+                let bring = |records| self.bring(records, needs);
+                (value.class(), self.attempt(Stage::ValueConverter, records, bring).await?)
+            }
+            (Step::Keys | Step::Headers | Step::Transform(_), ..) => return Ok(vec![Run::new(records)]),
+        };
+        reject(done, &input, out.rejected, class, "");
+        Ok(out.runs)
+    }
+
+    async fn transform(
+        &self,
+        step: &TransformStep,
+        run: &Run,
+        partition: &TopicPartition,
+        done: &mut Processed,
+    ) -> Result<Vec<Run>> {
+        let TransformStep { name, class, transform } = step;
+        let topic = run.topic.clone().unwrap_or_else(|| partition.topic.clone());
+        let meta = Meta { partition: TopicPartition::new(topic, partition.partition) };
+        let needs = transform.needs();
+        let bring = |records| self.bring(records, &needs);
+        let given = self.attempt(Stage::ValueConverter, run.records.clone(), bring).await?;
+        reject(done, &run.records, given.rejected, self.converter.class(), "");
+        let mut runs = Vec::new();
+        for part in given.runs {
+            let before = part.records.clone();
+            let apply = |records| std::future::ready(transform.apply(records, &meta));
+            let out = self
+                .attempt(Stage::Transformation, part.records, apply)
+                .await
+                .map_err(|e| e.at(format!("transform `{name}`")))?;
+            let kept: usize = out.runs.iter().map(|r| r.records.num_rows()).sum();
+            done.filtered += before.num_rows().saturating_sub(kept + out.rejected.len());
+            reject(done, &before, out.rejected, class, &format!("transform `{name}`: "));
+            runs.extend(out.runs);
+        }
+        Ok(runs)
+    }
+
+    /// Runs a step, and again with the same records when it fails in a way that may pass, for as long as
+    /// `errors.retry.timeout` allows. When that does not help, each record is tried alone, so that only those are refused
+    /// that fail; what an earlier step did is not done again.
+    async fn attempt<F>(
+        &self,
+        stage: Stage,
+        records: RecordBatch,
+        step: impl Fn(RecordBatch) -> F,
+    ) -> Result<Transformed>
+    where
+        F: Future<Output = Result<Transformed>>,
+    {
+        let Some((status, stop)) = &self.retrying else { return step(records).await };
+        let error = match retry::of_records(status, stop, || step(records.clone())).await {
+            Err(error) if error.is_retriable() && !stop.is_cancelled() => error,
+            outcome => return outcome,
+        };
+        if records.num_rows() == 1 {
+            return Ok(Transformed { rejected: vec![Rejection::new(0, stage, error)], runs: Vec::new() });
+        }
+        let mut all = Transformed::default();
+        for row in 0..records.num_rows() {
+            match step(records.slice(row, 1)).await {
+                Ok(out) => {
+                    all.runs.extend(out.runs);
+                    all.rejected.extend(out.rejected.into_iter().map(|r| Rejection { row, ..r }));
+                }
+                Err(error) if error.is_retriable() => all.rejected.push(Rejection::new(row, stage, error)),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(all)
     }
 
     /// A source's values come in any form, and so do a transform's: a stage gets the one that it declared.
@@ -168,8 +295,9 @@ impl Pipeline {
                 None => next.push(run),
                 Some(_) => {
                     let input = run.records.clone();
-                    let out = encode(keys, text_keys(run.records)?, envelope::KEY).await?;
-                    reject(done, &input, out.rejected);
+                    let write = |records| encode(keys, records, KEY);
+                    let out = self.attempt(Stage::KeyConverter, text_keys(run.records)?, write).await?;
+                    reject(done, &input, out.rejected, keys.class(), "");
                     let (topic, partition) = (run.topic, run.partition);
                     next.extend(out.runs.into_iter().map(|r| Run {
                         topic: topic.clone(),
@@ -181,6 +309,37 @@ impl Pipeline {
         }
         done.runs = next;
         Ok(())
+    }
+
+    /// One record of the task's input as Kafka has it, or would have it. What its own converter cannot write is JSON.
+    pub async fn in_kafka(&self, record: RecordBatch) -> Result<RecordBatch> {
+        let keys = self.key_writer.as_deref().unwrap_or(self.converter.as_ref());
+        let record = match Envelope::of(&record)?.key() {
+            Some(_) => encode_one(keys, text_keys(record)?, KEY).await?,
+            None => record,
+        };
+        encode_one(self.converter.as_ref(), record, VALUE).await
+    }
+}
+
+/// A batch of one record with `column` as bytes.
+async fn encode_one(
+    converter: &dyn Converter,
+    record: RecordBatch,
+    column: &'static str,
+) -> Result<RecordBatch> {
+    let out = encode(converter, record.clone(), column).await?;
+    match out.runs.into_iter().find(|run| run.records.num_rows() == 1) {
+        Some(run) => Ok(run.records),
+        None => {
+            let out = encode(convert::plain_json().as_ref(), record, column).await?;
+            out.runs.into_iter().next().map(|run| run.records).ok_or_else(|| {
+                ConnectError::internal(
+                    "pipeline",
+                    "a record cannot be written as JSON for the dead letter queue",
+                )
+            })
+        }
     }
 }
 
@@ -220,11 +379,7 @@ fn text_keys(records: RecordBatch) -> Result<RecordBatch> {
     match envelope.key() {
         Some(key) if envelope.key_form() == Form::Document && key.data_type() == &DataType::Utf8 => {
             let bytes = arrow::array::BinaryArray::from(key.as_string::<i32>().clone());
-            envelope::with_column(
-                &records,
-                Form::Bytes.field(envelope::KEY, DataType::Binary),
-                Arc::new(bytes),
-            )
+            envelope::with_column(&records, Form::Bytes.field(KEY, DataType::Binary), Arc::new(bytes))
         }
         _ => Ok(records),
     }
@@ -245,14 +400,17 @@ fn as_bytes(records: RecordBatch) -> Result<RecordBatch> {
     }
 }
 
-fn reject(done: &mut Processed, input: &RecordBatch, rejected: Vec<Rejection>) {
+/// `at`: says which transform refused them.
+fn reject(done: &mut Processed, input: &RecordBatch, rejected: Vec<Rejection>, class: &str, at: &str) {
     if rejected.is_empty() {
         return;
     }
     let offsets = Envelope::of(input).ok().and_then(|e| e.offsets().cloned());
-    done.rejected.extend(rejected.into_iter().map(|rejection| {
-        let offset = offsets.as_ref().filter(|o| rejection.row < o.len()).map(|o| o.value(rejection.row));
-        (offset, rejection)
+    let class: Arc<str> = class.into();
+    done.rejected.extend(rejected.into_iter().map(|Rejection { row, stage, mut error }| {
+        let offset = offsets.as_ref().filter(|o| row < o.len()).map(|o| o.value(row));
+        error.message.insert_str(0, at);
+        (offset, Refused { stage, class: class.clone(), at: at.to_owned(), error })
     }));
 }
 
@@ -263,7 +421,6 @@ mod tests {
     use connector_core::envelope::EnvelopeBuilder;
 
     use super::*;
-    use crate::convert;
 
     /// Needs a wide number, and gives back what it got.
     struct Wide;
@@ -291,7 +448,7 @@ mod tests {
         let pipeline = Pipeline::to_kafka(
             class("StringConverter"),
             class("JsonConverter"),
-            vec![("wide".to_owned(), Arc::new(Wide))],
+            vec![TransformStep { name: "wide".to_owned(), class: "wide".into(), transform: Arc::new(Wide) }],
         );
         let records = EnvelopeBuilder::new().value(form, value).build().unwrap();
         let done = pipeline.process(Run::to_topic("t", records), &TopicPartition::new("t", 0)).await.unwrap();

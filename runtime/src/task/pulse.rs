@@ -13,22 +13,25 @@ pub struct Pulse {
     /// Epoch milliseconds.
     last_ms: AtomicI64,
     troubled: AtomicBool,
-    /// The call of a plugin or a service that is under way.
-    step: Mutex<Option<&'static str>>,
+    /// Calls of a plugin or a service that are under way, oldest first.
+    steps: Mutex<Vec<&'static str>>,
 }
 
 impl Default for Pulse {
     fn default() -> Self {
-        Self { last_ms: AtomicI64::new(now_ms()), troubled: AtomicBool::new(false), step: Mutex::default() }
+        Self { last_ms: AtomicI64::new(now_ms()), troubled: AtomicBool::new(false), steps: Mutex::default() }
     }
 }
 
 /// Ends the step that [`Pulse::begin`] began.
-pub struct Step<'a>(&'a Pulse);
+pub struct Step<'a>(&'a Pulse, &'static str);
 
 impl Drop for Step<'_> {
     fn drop(&mut self) {
-        *self.0.step.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let mut steps = self.0.steps.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = steps.iter().position(|step| *step == self.1) {
+            steps.remove(at);
+        }
     }
 }
 
@@ -47,12 +50,12 @@ impl Pulse {
 
     /// A call begins that should end soon: `writing to the sink`.
     pub fn begin(&self, step: &'static str) -> Step<'_> {
-        *self.step.lock().unwrap_or_else(PoisonError::into_inner) = Some(step);
-        Step(self)
+        self.steps.lock().unwrap_or_else(PoisonError::into_inner).push(step);
+        Step(self, step)
     }
 
     fn step(&self) -> Option<&'static str> {
-        *self.step.lock().unwrap_or_else(PoisonError::into_inner)
+        self.steps.lock().unwrap_or_else(PoisonError::into_inner).first().copied()
     }
 }
 

@@ -172,7 +172,7 @@ mod tests {
     use connector_core::Kind;
 
     use super::*;
-    use crate::config::SecretSet;
+    use crate::config::{ErrorHandling, SecretSet};
     use crate::task::status::StatusBoard;
 
     fn policy(timeout_ms: i64, delay_max_ms: u64) -> RetryPolicy {
@@ -199,7 +199,8 @@ mod tests {
     /// Calls until the clock, which is not the wall's, has passed what the policy allows.
     async fn attempts(timeout_ms: i64, records: bool, failing: u32) -> (Result<()>, u32) {
         let status = StatusBoard::default().register("c", 0, (Kind::Sink, "s"), &SecretSet::default());
-        status.errors.set_retries(policy(timeout_ms, 60_000));
+        let retries = policy(timeout_ms, 60_000);
+        status.errors.configure(&ErrorHandling { retries, ..ErrorHandling::default() });
         let (stop, made) = (CancellationToken::new(), Arc::new(AtomicU32::new(0)));
         let call = || {
             let made = made.clone();

@@ -1,23 +1,24 @@
 //! A sink task: feed → converter → transforms → sink, and back: flush → commit → offsets.
 
+mod members;
+mod publish;
 mod records;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use connector_core::{Assignment, ConnectError, FlushRange, Result, Sink, TopicPartition};
+use connector_core::{ConnectError, OpenLimits, Result, Sink, TopicPartition};
 use tokio_util::sync::CancellationToken;
 
-use super::background::Background;
+use self::members::{Former, Leaving};
+use self::publish::{Published, Publishing};
 use super::budget::MemoryBudget;
-use super::feed::{CommitOutcome, Ends, Feed, Membership};
+use super::feed::Feed;
 use super::flush::{Due, Ledger};
 use super::goal::Goal;
 use super::pipeline::Pipeline;
-use super::retry;
-use super::status::{Counters, State, TaskStatus};
+use super::status::{State, TaskStatus};
 use crate::config::Tolerance;
 use crate::kafka::dead_letters::DeadLetters;
 
@@ -27,9 +28,11 @@ const PRESSURE_PERCENT: usize = 85;
 const AHEAD_SHARE: usize = 8;
 /// How often the clock and the memory are looked at.
 const TICK: Duration = Duration::from_millis(250);
-/// How often, and after which pause, a commit is repeated that a rebalance got in the way of.
-const SETTLE_ATTEMPTS: usize = 25;
-const SETTLE_PAUSE: Duration = Duration::from_millis(200);
+
+pub use self::members::Engine;
+
+/// Makes the engine of a former configuration ([`super::recipe`]).
+pub type Restore = Arc<dyn Fn(&str) -> Result<Engine> + Send + Sync>;
 
 /// What a sink task is made of.
 pub struct SinkTask {
@@ -50,9 +53,11 @@ pub struct SinkTask {
     pub direct: bool,
     /// Where records go that cannot be processed; no range is committed before they are there.
     pub dead_letters: Option<Arc<DeadLetters>>,
+    /// Fingerprint of the configuration that records are published under.
+    pub recipe: Arc<str>,
+    /// For ranges that were begun under another one.
+    pub restore: Option<Restore>,
 }
-
-type Publishing = Background<CommitOutcome>;
 
 /// The state of a running task.
 struct Running {
@@ -61,6 +66,9 @@ struct Running {
     ledgers: BTreeMap<TopicPartition, Ledger>,
     publishing: Option<Publishing>,
     next_cut_ms: Option<i64>,
+    limits: OpenLimits,
+    leaving: Vec<Leaving>,
+    former: Former,
     /// What the next publish takes beyond what is due by itself.
     force: Due,
     /// Part of a source's batch was taken and the rest of it comes next: no range may end now.
@@ -77,12 +85,16 @@ impl SinkTask {
     /// Runs until `stop`, its goal, or an error that retrying does not mend.
     pub async fn run(self, feed: Feed) -> Result<()> {
         let next_cut_ms = self.sink.schedule().map(|s| s.next_after(now_ms()));
+        let limits = self.sink.open_limits();
         let mut running = Running {
             task: self,
             feed,
             ledgers: BTreeMap::new(),
             publishing: None,
             next_cut_ms,
+            limits,
+            leaving: Vec::new(),
+            former: Former::new(),
             force: Due::Cut,
             torn: false,
             at_end: BTreeSet::new(),
@@ -114,6 +126,7 @@ impl Running {
                 return Ok(());
             }
             self.start_publishing().await?;
+            self.see_off().await;
             tokio::select! {
                 biased;
                 () = self.task.stop.cancelled() => return Ok(()),
@@ -129,7 +142,7 @@ impl Running {
                 },
                 // Last: there may always be one, and nothing above may wait for ever.
                 fetched = self.feed.batches.recv(), if self.has_room() => match fetched {
-                    Some(fetched) => self.take(fetched).await?,
+                    Some(fetched) => self.receive(fetched).await?,
                     None => return Err(ConnectError::internal("feed", ENDED)),
                 },
             }
@@ -144,95 +157,6 @@ impl Running {
     /// Memory of records that are not published, in bytes.
     fn held_bytes(&self) -> usize {
         self.ledgers.values().map(Ledger::held_kib).sum::<usize>() * 1024
-    }
-
-    async fn membership(&mut self, event: Membership) -> Result<()> {
-        match event {
-            Membership::Assigned { partitions, epoch } => {
-                for tp in &partitions {
-                    self.ledgers.insert(tp.clone(), Ledger::new(tp.clone(), epoch, self.task.direct));
-                    self.task.status.set_lag(tp, 0);
-                }
-                let mut topics: Vec<_> = partitions.iter().map(|tp| tp.topic.clone()).collect();
-                topics.dedup();
-                let (status, stop) = (&self.task.status, &self.task.stop);
-                let ids = retry::with_backoff(status, stop, || self.feed.reader.topic_ids(&topics)).await?;
-                let id = |topic| ids.get(topic).cloned().unwrap_or_else(|| "".into());
-                let assigned: Vec<_> = partitions
-                    .iter()
-                    .map(|tp| Assignment { partition: tp.clone(), topic_id: id(&tp.topic) })
-                    .collect();
-                let resume = retry::with_backoff(status, stop, || self.task.sink.open(&assigned)).await?;
-                let at = partitions.iter().map(|tp| (tp.clone(), resume.get(tp).copied())).collect();
-                self.feed.reader.resume(at).await
-            }
-            Membership::Revoked { partitions, lost, done } => {
-                if !lost {
-                    self.finish_publishing().await?;
-                }
-                self.forget(&partitions).await;
-                drop(done);
-                Ok(())
-            }
-            Membership::Trouble(error) => {
-                let (connector, task) = (&self.task.status.connector, self.task.status.task);
-                tracing::warn!(connector, task, "{}", self.task.status.redact(&error.to_string()));
-                self.task.status.remark(error.to_string());
-                Ok(())
-            }
-            Membership::Failed(error) => Err(error),
-        }
-    }
-
-    /// Drops what was not published of these partitions; their next owner reads it again.
-    async fn forget(&mut self, partitions: &[TopicPartition]) {
-        if let Err(error) = self.task.sink.close(partitions).await {
-            tracing::warn!(connector = self.task.status.connector, "closing partitions failed: {error}");
-        }
-        for tp in partitions {
-            self.ledgers.remove(tp);
-            self.at_end.remove(tp);
-            self.task.status.forget_partition(tp);
-        }
-    }
-
-    async fn start_publishing(&mut self) -> Result<()> {
-        if self.publishing.is_some() || self.torn {
-            return Ok(());
-        }
-        let force = std::mem::replace(&mut self.force, Due::Cut);
-        let ranges: Vec<FlushRange> = self.ledgers.values_mut().filter_map(|l| l.due(force)).collect();
-        if ranges.is_empty() {
-            return Ok(());
-        }
-        let (sink, reader) = (self.task.sink.clone(), self.feed.reader.clone());
-        let (status, give_up) = (self.task.status.clone(), self.give_up.clone());
-        let is_cut = |r: &FlushRange| self.ledgers.get(&r.partition).is_some_and(|l| l.is_cut(r.end));
-        let mut staged = None;
-        if !ranges.iter().all(is_cut) {
-            // The sink does not know this end yet: what is written later must not grow over it.
-            let until = if self.task.stop.is_cancelled() { &give_up } else { &self.task.stop };
-            staged = Some(retry::with_backoff(&status, until, || sink.flush(&ranges)).await?);
-        }
-        self.publishing = Some(Background::start(async move {
-            let staged = match staged {
-                Some(staged) => staged,
-                None => retry::with_backoff(&status, &give_up, || sink.flush(&ranges)).await?,
-            };
-            retry::with_backoff(&status, &give_up, || reader.intend(&ranges)).await?;
-            retry::with_backoff(&status, &give_up, || sink.commit(&staged)).await?;
-            let ends: Ends = ranges.iter().map(|r| (r.partition.clone(), r.end)).collect();
-            // While the group settles a member that keeps its partitions is refused for a moment.
-            for _ in 0..SETTLE_ATTEMPTS {
-                let outcome = retry::with_backoff(&status, &give_up, || reader.commit(&ends)).await?;
-                if outcome == CommitOutcome::Committed {
-                    return Ok(outcome);
-                }
-                tokio::time::sleep(SETTLE_PAUSE).await;
-            }
-            Ok(CommitOutcome::Fenced)
-        }));
-        Ok(())
     }
 
     /// Whether the goal is reached: what was to be read is published. Brings that about.
@@ -254,43 +178,14 @@ impl Running {
         goal.is_reached_by_all()
     }
 
-    fn published(&mut self, outcome: CommitOutcome) {
-        self.publishing = None;
-        if outcome == CommitOutcome::Fenced {
-            // The data is there and the same again under the same name; its offsets are the next owner's.
-            tracing::warn!(
-                connector = self.task.status.connector,
-                task = self.task.status.task,
-                "the group has moved on before the offsets were committed; the records will be read again"
-            );
-        }
-        let delivered: usize = self.ledgers.values_mut().map(Ledger::published).sum();
-        let counters = &self.task.status.counters;
-        Counters::add(&counters.delivered, delivered);
-        Counters::add(&counters.commits, 1);
-        counters.last_flush_ms.store(now_ms(), Ordering::Relaxed);
-    }
-
-    /// Waits for the cycle in flight, then publishes what is due besides.
-    async fn finish_publishing(&mut self) -> Result<()> {
-        loop {
-            self.start_publishing().await?;
-            match self.publishing.as_mut() {
-                Some(publishing) => {
-                    let outcome = publishing.outcome().await?;
-                    self.published(outcome);
-                }
-                None => return Ok(()),
-            }
-        }
-    }
-
     fn look_at_clock_and_memory(&mut self) {
         let now = now_ms();
         if self.next_cut_ms.is_some_and(|at| at <= now) {
             self.next_cut_ms = self.task.sink.schedule().map(|s| s.next_after(now));
             self.force = self.force.max(Due::Written);
         }
+        let looked = Instant::now();
+        self.ledgers.values_mut().for_each(|ledger| ledger.look_at_clock(self.limits, looked));
         let budget = &self.task.budget;
         let short = budget.used_bytes() * 100 > budget.total_bytes() * PRESSURE_PERCENT;
         // A publish that is under way frees memory by itself; only open files that wait for more records do not.
@@ -310,6 +205,8 @@ impl Running {
     async fn drain(&mut self) -> Result<()> {
         self.force = if self.task.flush_on_stop { Due::Written } else { Due::Cut };
         let limit = self.task.drain_timeout;
+        // Everything is given back now, not only what was asked back.
+        let _leaving = std::mem::take(&mut self.leaving);
         let give_up = self.give_up.clone();
         let finished = tokio::time::timeout(limit, async {
             self.take_the_rest().await?;
@@ -331,7 +228,7 @@ impl Running {
     async fn take_the_rest(&mut self) -> Result<()> {
         while self.torn {
             match self.feed.batches.recv().await {
-                Some(fetched) => self.take(fetched).await?,
+                Some(fetched) => self.receive(fetched).await?,
                 None => return Ok(()),
             }
         }
@@ -360,7 +257,7 @@ async fn changed(topics: &mut tokio::sync::watch::Receiver<Vec<String>>) {
     }
 }
 
-async fn wait_for(publishing: &mut Option<Publishing>) -> Result<CommitOutcome> {
+async fn wait_for(publishing: &mut Option<Publishing>) -> Result<Published> {
     match publishing {
         Some(publishing) => publishing.outcome().await,
         None => std::future::pending().await,

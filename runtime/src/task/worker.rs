@@ -1,5 +1,6 @@
 //! The worker: starts what the configuration declares, and stops it in order.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use super::retry;
 use super::status::{State, StatusBoard, TaskStatus};
 use crate::config::Deployment;
 use crate::kafka::admin::Admin;
+use crate::kafka::dead_letters::FatalRecords;
 use crate::kafka::offsets::OffsetStore;
 use crate::kafka::producer::Producers;
 
@@ -38,6 +40,7 @@ pub struct Worker {
     /// `None`: there is no Kafka, and no connector needs it.
     admin: Option<Admin>,
     pub(super) producers: Producers,
+    pub(super) fatal_records: FatalRecords,
     pub(super) offsets: Arc<OffsetStore>,
     /// Where source positions are without Kafka.
     pub(super) position_file: Option<Arc<PositionFile>>,
@@ -66,6 +69,7 @@ impl Worker {
             ready: watch::Sender::new(false),
             started_at: Utc::now(),
             producers: Producers::default(),
+            fatal_records: FatalRecords::default(),
             handle,
             deployment,
         }))
@@ -130,6 +134,7 @@ impl Worker {
             tasks.iter().for_each(|task| task.remark("starting"));
             self.ready.send_replace(true);
             let refresh = tokio::spawn(self.clone().refresh_topics());
+            let watch = tokio::spawn(self.clone().watch_tasks());
             let all = join_all(connectors.into_iter().map(|(connector, status)| {
                 let worker = self.clone();
                 async move {
@@ -149,6 +154,7 @@ impl Worker {
                 ),
             }
             refresh.abort();
+            watch.abort();
         }
         self.stop.cancelled().await;
         self.producers.flush(self.drain_timeout()).await;
@@ -184,6 +190,20 @@ impl Worker {
             }
         }
         Ok(())
+    }
+
+    /// Says of tasks that do not move that they are stalled.
+    async fn watch_tasks(self: Arc<Self>) {
+        let limits: HashMap<&str, Duration> =
+            self.deployment.connectors.iter().map(|c| (c.name.as_str(), c.stall_timeout)).collect();
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            for task in self.board.tasks() {
+                if let Some(limit) = limits.get(task.connector.as_str()) {
+                    task.look(*limit);
+                }
+            }
+        }
     }
 
     async fn refresh_topics(self: Arc<Self>) {

@@ -208,9 +208,6 @@ fn all_errors_of_all_files_are_told_at_once() {
       6 | s3.bucket.name: ${env:NOWHERE}
         | ^
       hint: set it before the start: export NOWHERE=…
-    a.yaml:7:5: error: connector "a": `errors.tolerance`: expected `none` or `all`
-      7 | errors.tolerance: some
-        | ^
     a.yaml:8:5: error: connector "a": `format.class`: expected one of `io.confluent.connect.s3.format.json.JsonFormat`, `json`, `bytes`
       8 | format.class: parquet
         | ^
@@ -338,14 +335,6 @@ connectors:
     predicates: p
     predicates.p.type: RecordIsTombstone
 "), @r#"
-    a.yaml:9:5: warning: connector "a": `errors.retry.timeout` has no effect yet
-      9 | errors.retry.timeout: 60000
-        | ^
-      hint: what can be retried is retried until it succeeds; other errors fail the task at once
-    a.yaml:10:5: error: connector "a": `errors.deadletterqueue.topic.name`: dead letters are not supported yet
-      10 | errors.deadletterqueue.topic.name: dead
-         | ^
-      hint: without them rejected records would be lost; take the key out and leave `errors.tolerance: none`
     a.yaml:11:51: error: connector "a": `transforms.clean.predicate`: predicates are not supported yet
       11 | predicate: p, negate: true}]
          | ^

@@ -95,6 +95,7 @@ connectors:
     s3: {bucket.name: my-bucket, region: us-east-1}
     flush.size: 1000
     errors.tolerance: all
+    errors.deadletterqueue.topic.name: ${env:USER_ID}.pin.dead
 ";
 
 #[test]
@@ -109,6 +110,7 @@ fn the_form_of_the_readme_is_understood() {
     assert_eq!(pins.topics, TopicSelection::List(vec!["12e371d757c1.pin".to_owned()]));
     assert_eq!(pins.transforms[0].config, serde_json::json!({"drop": ["a", "b"]}));
     assert_eq!(pins.errors_tolerance, Tolerance::All);
+    assert_eq!(pins.errors.dead_letters.as_ref().unwrap().name, "12e371d757c1.pin.dead");
     assert_eq!((pins.tasks_max, pins.flush_on_stop), (1, false));
     let [geo, pin] = deployment.topics.as_slice() else { panic!() };
     let (geo, pin) = if geo.name.ends_with("geo") { (geo, pin) } else { (pin, geo) };

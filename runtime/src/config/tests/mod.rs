@@ -1,6 +1,8 @@
 //! Whole files against plugins with the keys of real ones.
 
 mod bad_input;
+mod errors;
+mod exactly_once;
 mod good_input;
 mod parsing;
 pub(crate) mod plugins;

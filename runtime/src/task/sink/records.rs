@@ -6,8 +6,11 @@ use connector_core::{Batch, ConnectError, Envelope, Rejection, Result, Run, Stag
 
 use super::Running;
 use crate::config::Tolerance;
+use crate::kafka::dead_letters::Letter;
+use crate::task::errors::Whereabouts;
 use crate::task::feed::{Fetched, Piece, Records};
 use crate::task::flush::Due;
+use crate::task::pipeline::Refused;
 use crate::task::retry;
 use crate::task::status::Counters;
 
@@ -27,6 +30,8 @@ impl Running {
                 }
                 return Ok(());
             }
+            // See `receive`.
+            Piece::OutOfRange => return Ok(()),
         };
         self.torn = !whole;
         let Some(offsets) = Envelope::of(&records)?.offsets() else {
@@ -54,10 +59,15 @@ impl Running {
     async fn write(&mut self, tp: &TopicPartition, records: RecordBatch) -> Result<()> {
         let status = self.task.status.clone();
         let counters = &status.counters;
-        let processed = self.task.pipeline.process(Run::new(records), tp).await.map_err(|e| e.at(tp))?;
+        // The columns are shared: what a stage replaces is kept for the dead letter queue until the batch is written.
+        let input = records.clone();
+        let processed = self.pipeline_of(tp).process(Run::new(records), tp).await.map_err(|e| e.at(tp))?;
         Counters::add(&counters.filtered, processed.filtered);
-        for (offset, rejection) in processed.rejected {
-            self.reject(tp, offset, rejection)?;
+        let mut rejected = processed.rejected;
+        // Stages see whole batches; the first record that cannot go on is the one that a task fails of.
+        rejected.sort_by_key(|(offset, _)| *offset);
+        for (offset, refused) in rejected {
+            self.reject(tp, &input, offset, refused).await?;
         }
         let direct = self.task.direct;
         for run in processed.runs {
@@ -68,17 +78,20 @@ impl Running {
                 ));
             }
             let offsets = offsets_of(&run.records)?;
+            let sink = self.sink_of(tp);
+            let step = status.pulse.begin("writing to the sink");
             let mut written = retry::with_backoff(&status, &self.task.stop, || {
-                self.task.sink.write(Batch::new(tp.clone(), run.records.clone()))
+                sink.write(Batch::new(tp.clone(), run.records.clone()))
             })
             .await
             .map_err(|e| e.at(tp))?;
+            drop(step);
             Counters::add(&counters.filtered, written.filtered);
             let rejected = std::mem::take(&mut written.rejected);
             let taken = without(&offsets, &rejected)?;
             for rejection in rejected {
                 let offset = offsets.values().get(rejection.row).copied();
-                self.reject(tp, offset, rejection)?;
+                self.reject(tp, &input, offset, Refused::by_sink(rejection.error)).await?;
             }
             if let Some(ledger) = self.ledgers.get_mut(tp) {
                 ledger.wrote(taken, &written);
@@ -87,32 +100,77 @@ impl Running {
         Ok(())
     }
 
-    /// Skips the record, or fails the task, as `errors.tolerance` says. What a sink itself refuses is never skipped
-    /// without a dead letter queue, as in Connect: the record would be gone without a trace.
-    fn reject(&mut self, tp: &TopicPartition, offset: Option<i64>, rejection: Rejection) -> Result<()> {
+    /// Skips the record, or fails the task, as `errors.tolerance` says; either way it goes to the dead letter queue, if
+    /// there is one. What a sink itself refuses is skipped only where the record leaves a trace, in a queue or the log, as
+    /// in Connect. `input`: what the task was given, with the record in it.
+    async fn reject(
+        &mut self,
+        tp: &TopicPartition,
+        input: &RecordBatch,
+        offset: Option<i64>,
+        refused: Refused,
+    ) -> Result<()> {
+        let status = self.task.status.clone();
         let record = offset.map_or_else(|| tp.to_string(), |offset| format!("{tp} offset {offset}"));
         let origin = offset.and_then(|offset| self.feed.reader.place(offset));
+        let answered = offset.is_some_and(|offset| self.feed.reader.refuse(offset, &refused.error));
+        let own = offset.and_then(|offset| record_at(input, offset));
+        status.record_failed(&refused, whereabouts(tp, own.as_ref(), origin.as_deref()));
         let place = origin.map_or_else(|| record.clone(), |origin| format!("{record} ({origin})"));
-        let answered = offset.is_some_and(|offset| self.feed.reader.refuse(offset, &rejection.error));
-        let tolerated = self.task.tolerance == Tolerance::All && rejection.stage != Stage::TaskPut;
-        if answered || tolerated {
-            self.task.status.skipped(&format!("{place}: "), &rejection.error);
+
+        let traced = refused.stage != Stage::TaskPut || status.has_reporter(self.task.dead_letters.is_some());
+        let tolerated = answered || (self.task.tolerance == Tolerance::All && traced);
+        // Whoever waits for the record was told, and has it.
+        if let (Some(queue), Some(own), false) = (&self.task.dead_letters, own, answered) {
+            let own = self.pipeline_of(tp).in_kafka(own).await?;
+            let letter = Letter::of(tp, &own, &refused)?;
+            match tolerated {
+                true => queue.send(&letter).await?,
+                false => queue.send_fatal(&letter).await?,
+            }
+        }
+        if tolerated {
+            Counters::add(&status.counters.rejected, 1);
+            if !status.errors.log().enabled {
+                status.told_skipped(&format!("{place}: "), &refused.error);
+            }
             if let (Some(offset), Some(ledger)) = (offset, self.ledgers.get_mut(tp)) {
                 ledger.rejected(offset);
             }
             return Ok(());
         }
-        let mut error = rejection.error.no_retry();
+        let is_put = refused.stage == Stage::TaskPut;
+        let mut error = refused.error.no_retry();
         // A sink says the offset, but does not know where the record came from.
         if let Some(said) = error.message.strip_prefix(&format!("{record}: ")) {
             error.message = said.to_owned();
         }
         error = error.at(place);
-        if error.hint.is_empty() && rejection.stage != Stage::TaskPut {
-            error = error.hint("errors.tolerance: all skips such records");
-        }
-        Err(error)
+        Err(match is_put {
+            true => error,
+            false => error.hint_if_none("errors.tolerance: all skips such records"),
+        })
     }
+}
+
+/// The record with this offset, alone.
+fn record_at(input: &RecordBatch, offset: i64) -> Option<RecordBatch> {
+    let envelope = Envelope::of(input).ok()?;
+    let row = envelope.offsets()?.values().binary_search(&offset).ok()?;
+    Some(input.slice(row, 1))
+}
+
+fn whereabouts<'a>(
+    partition: &'a TopicPartition,
+    record: Option<&RecordBatch>,
+    origin: Option<&'a str>,
+) -> Option<Whereabouts<'a>> {
+    if let Some(origin) = origin {
+        return Some(Whereabouts::Polled(origin));
+    }
+    let envelope = Envelope::of(record?).ok()?;
+    let timestamp = envelope.timestamps().and_then(|timestamps| timestamps.iter().next().flatten());
+    Some(Whereabouts::Consumed { partition, offset: envelope.offsets()?.value(0), timestamp })
 }
 
 /// The offsets of the rows that were not refused.
