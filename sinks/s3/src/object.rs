@@ -16,7 +16,6 @@ use object_store::{Error, PutMode, PutOptions, PutPayload, TagSet};
 use tokio::sync::Mutex;
 
 use crate::existing::{self, Existing};
-use crate::place::TaggingError;
 
 /// Objects of one commit that are put at once.
 const PUTS_AT_ONCE: usize = 8;
@@ -44,7 +43,8 @@ pub enum Staged {
 pub struct Publishing {
     /// Whether an object that is there already is kept, if it has our records.
     pub create: bool,
-    pub tagging_error: TaggingError,
+    /// Whether it may stay without tags when they are refused.
+    pub tags_may_fail: bool,
 }
 
 /// The token of a flush.
@@ -114,7 +114,7 @@ impl Object {
             Ok(()) => Ok(()),
             Err(cause) => {
                 let error = store.explain("tagging", Some(&self.key), &cause);
-                if how.tagging_error == TaggingError::Fail || error.is_retriable() {
+                if !how.tags_may_fail || error.is_retriable() {
                     return Err(error.hint_if_none(TAGGING));
                 }
                 tracing::warn!(%error, "the object stays without tags");
@@ -132,7 +132,7 @@ impl Object {
             }
             Err(cause) => {
                 let error = store.explain("putting", Some(&self.key), &cause);
-                if self.tags.is_empty() || how.tagging_error == TaggingError::Fail || error.is_retriable() {
+                if self.tags.is_empty() || !how.tags_may_fail || error.is_retriable() {
                     return Err(error);
                 }
                 // It may be the tags that are not allowed; without them it is known.

@@ -46,8 +46,10 @@ pub struct Place {
     credentials_provider: Option<String>,
 
     /// Server-side encryption: `AES256` or `aws:kms`.
+    // Choices are texts here: an error in a flattened struct would not name its key.
     #[serde(rename = "s3.ssea.name", default)]
-    sse: Option<Sse>,
+    #[schemars(extend("enum" = ["AES256", "aws:kms"]))]
+    sse: Option<String>,
 
     /// Key id of `s3.ssea.name: aws:kms`; without it the bucket's own key is used.
     #[serde(rename = "s3.sse.kms.key.id", default)]
@@ -82,31 +84,18 @@ pub struct Place {
     #[serde(rename = "s3.retry.backoff.ms", default = "backoff_ms")]
     retry_backoff_ms: u64,
 
-    /// What happens when the tags of an object are refused.
-    #[serde(rename = "s3.object.behavior.on.tagging.error", default)]
-    pub tagging_error: TaggingError,
+    /// What happens when the tags of an object are refused: `ignore` stores it without tags and says so in the log,
+    /// `fail` fails the task.
+    #[serde(rename = "s3.object.behavior.on.tagging.error", default = "ignore")]
+    #[schemars(extend("enum" = ["ignore", "fail"]))]
+    tagging_error: String,
 }
 
 /// `s3.ssea.name`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-pub enum Sse {
-    #[serde(rename = "AES256")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sse {
     Aes256,
-    #[serde(rename = "aws:kms")]
     Kms,
-}
-
-/// `s3.object.behavior.on.tagging.error`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum TaggingError {
-    /// The object is stored without tags, and the log says so.
-    #[default]
-    #[serde(alias = "IGNORE")]
-    Ignore,
-    /// The task fails.
-    #[serde(alias = "FAIL")]
-    Fail,
 }
 
 const DEFAULT_CREDENTIALS: &[&str] = &[
@@ -148,15 +137,22 @@ impl Place {
                         found anyway, and `aws.role.arn` names a role to assume";
             wrong("s3.credentials.provider.class", "is a Java class that cannot be loaded here", hint);
         }
-        if self.kms_key_id.is_some() && self.sse != Some(Sse::Kms) {
+        let sse = self.sse().unwrap_or_else(|()| {
+            wrong("s3.ssea.name", "is no server-side encryption", "write `AES256` or `aws:kms`");
+            None
+        });
+        if !["ignore", "fail"].contains(&self.tagging_error.to_ascii_lowercase().as_str()) {
+            wrong("s3.object.behavior.on.tagging.error", "is no choice", "write `ignore` or `fail`");
+        }
+        if said(self.kms_key_id.as_ref()).is_some() && sse != Some(Sse::Kms) {
             wrong("s3.sse.kms.key.id", "needs `s3.ssea.name: aws:kms`", "set it, or leave the key id out");
         }
-        if let Some(key) = &self.customer_key {
+        if let Some(key) = self.customer_key() {
             if !Encryption::is_customer_key(key) {
                 let hint = "write it as `openssl rand -base64 32` makes one";
                 wrong("s3.sse.customer.key", "is not a key of 256 bits in base64", hint);
             }
-            if self.sse == Some(Sse::Kms) {
+            if sse == Some(Sse::Kms) {
                 let hint = "leave out one of them";
                 wrong("s3.sse.customer.key", "and `s3.ssea.name: aws:kms` name two encryptions", hint);
             }
@@ -198,7 +194,7 @@ impl Place {
     }
 
     pub fn options(&self) -> Options {
-        let encryption = match (&self.customer_key, self.sse) {
+        let encryption = match (self.customer_key(), self.sse().unwrap_or_default()) {
             (Some(key), _) => Some(Encryption::Customer(key.clone())),
             (None, Some(Sse::Aes256)) => Some(Encryption::Aes256),
             (None, Some(Sse::Kms)) => Some(Encryption::Kms(said(self.kms_key_id.as_ref()))),
@@ -222,6 +218,24 @@ impl Place {
         }
     }
 
+    fn sse(&self) -> Result<Option<Sse>, ()> {
+        match said(self.sse.as_ref()).as_deref() {
+            None => Ok(None),
+            Some("AES256") => Ok(Some(Sse::Aes256)),
+            Some("aws:kms") => Ok(Some(Sse::Kms)),
+            Some(_) => Err(()),
+        }
+    }
+
+    fn customer_key(&self) -> Option<&Secret> {
+        self.customer_key.as_ref().filter(|key| !key.reveal().trim().is_empty())
+    }
+
+    /// Whether an object may stay without tags when they are refused.
+    pub fn tags_may_fail(&self) -> bool {
+        !self.tagging_error.eq_ignore_ascii_case("fail")
+    }
+
     fn proxy(&self) -> Result<Option<Secret>, ()> {
         let Some(url) = said(self.proxy_url.as_ref()) else { return Ok(None) };
         let password = self.proxy_password.as_ref().map(Secret::reveal);
@@ -235,6 +249,10 @@ fn region() -> String {
 
 fn yes() -> bool {
     true
+}
+
+fn ignore() -> String {
+    "ignore".to_owned()
 }
 
 fn retries() -> usize {

@@ -146,7 +146,7 @@ impl Sink for S3Sink {
             staged.get().ok_or_else(|| ConnectError::internal("s3.token", "a token of another sink"))?;
         let how = Publishing {
             create: self.config.creates_only(),
-            tagging_error: self.config.place.tagging_error,
+            tags_may_fail: self.config.place.tags_may_fail(),
         };
         staging.publish(self.store()?, how).await?;
         for writer in self.writers().values_mut() {
