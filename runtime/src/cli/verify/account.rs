@@ -198,32 +198,24 @@ struct Weigher<'a> {
     absent: Offsets,
 }
 
-/// How many records there are more than offsets to hold them, at least and at most.
-#[derive(Clone, Copy)]
-struct Surplus {
-    least: i128,
-    most: i128,
-}
-
 impl<'a> Weigher<'a> {
     fn new(evidence: &'a Evidence) -> Self {
         Self { absent: evidence.absent.without(&evidence.rejected), evidence }
     }
 
-    fn surplus(&self, range: &Range<Offset>, records: u64) -> Surplus {
-        let Evidence { rejected_for_good, compacted, filtering, .. } = *self.evidence;
-        let (rejected, absent) = (self.evidence.rejected.count(range), self.absent.count(range));
-        // What cannot have been delivered, and what need not.
-        let sure = if rejected_for_good { rejected } else { 0 } + if compacted { 0 } else { absent };
-        let maybe = rejected + absent - sure;
-        let least = i128::from(records) + i128::from(sure) - i128::from(length(range));
-        let most = if filtering { i128::from(records) } else { least + i128::from(maybe) };
-        Surplus { least, most: most.max(least) }
+    /// How many records there are more than offsets to hold them, at least.
+    fn surplus(&self, range: &Range<Offset>, records: u64) -> i128 {
+        let Evidence { rejected_for_good, compacted, .. } = *self.evidence;
+        // What cannot have been delivered.
+        let rejected = if rejected_for_good { self.evidence.rejected.count(range) } else { 0 };
+        let absent = if compacted { 0 } else { self.absent.count(range) };
+        i128::from(records) + i128::from(rejected) + i128::from(absent) - i128::from(length(range))
     }
 
-    fn section(&self, range: Range<Offset>, files: &[&Extent]) -> Section {
+    /// `filtering`: what is not there may have been left out on purpose.
+    fn section(&self, range: Range<Offset>, files: &[&Extent], filtering: bool) -> Section {
         let delivered = records(files);
-        let Evidence { rejected_for_good, compacted, filtering, .. } = *self.evidence;
+        let Evidence { rejected_for_good, compacted, .. } = *self.evidence;
         let (rejected, gaps) = (self.evidence.rejected.count(&range), self.absent.count(&range));
         let mut tally = Tally { delivered, ..Tally::default() };
         tally.rejected = if rejected_for_good { rejected } else { 0 };
@@ -277,13 +269,14 @@ fn sections(weigher: &Weigher<'_>, files: &[&Extent], range: Range<Offset>) -> V
         let here = surplus(from, first, at);
         let repeated = files.get(at).and_then(|file| seen.get(file.series.as_str()).copied());
         let cut = match repeated {
-            _ if here.least <= 0 || at == files.len() => Some(at),
-            Some(earlier) => (earlier + 1..=at).min_by_key(|&at| surplus(from, first, at).least),
+            _ if here <= 0 || at == files.len() => Some(at),
+            Some(earlier) => (earlier + 1..=at).min_by_key(|&at| surplus(from, first, at)),
             None => None,
         };
         if let Some(cut) = cut {
             if point(cut) > from || cut > first {
-                sections.push(weigher.section(from..point(cut), &files[first..cut]));
+                let filtering = weigher.evidence.filtering;
+                sections.push(weigher.section(from..point(cut), &files[first..cut], filtering));
             }
             (from, first, at) = (point(cut), cut, cut);
             seen.clear();
@@ -302,7 +295,9 @@ fn ranges(weigher: &Weigher<'_>, extents: &[&Extent], range: Range<Offset>) -> V
     for extent in extents {
         let end = extent.end.unwrap_or(extent.start).max(extent.start);
         if extent.start > at {
-            sections.push(weigher.section(at..extent.start, &[]));
+            // Before there was a table, nothing could be noted.
+            let filtering = weigher.evidence.filtering && sections.is_empty();
+            sections.push(weigher.section(at..extent.start, &[], filtering));
         }
         let again = extent.start..end.min(at);
         let new = extent.start.max(at)..end.max(at);
@@ -310,7 +305,7 @@ fn ranges(weigher: &Weigher<'_>, extents: &[&Extent], range: Range<Offset>) -> V
         at = at.max(end);
     }
     if at < range.end {
-        sections.push(weigher.section(at..range.end, &[]));
+        sections.push(weigher.section(at..range.end, &[], false));
     }
     sections
 }

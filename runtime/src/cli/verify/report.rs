@@ -419,7 +419,17 @@ mod tests {
             ..whole()
         };
         let queue = DeadLetters { topic: "dead".into(), records: 0, unnamed: 0 };
-        insta::assert_snapshot!(connector(&report(&[whole(), bad], Some(queue), &[])), @"");
+        insta::assert_snapshot!(connector(&report(&[whole(), bad], Some(queue), &[])), @r"
+        archive: s3-sink, group connect-archive
+          partition  offsets  delivered  missing  doubled  not acknowledged  to come
+          orders-0     0..20         20        0        0                 0       10
+          orders-1     0..20         20        5        5                 3       10
+            0..5: 5 doubled; the store has topics/orders/partition=0/orders+0+0000000000.json
+            5..20: 5 missing; the store has topics/orders/partition=0/orders+0+0000000005.json
+            20..23 is being published
+          0 records refused; dead letters are in `dead`
+          NOT ACCOUNTED FOR: 5 missing, 5 doubled, in 1 of 2 partitions
+        ");
     }
 
     #[test]

@@ -227,6 +227,13 @@ fn ranges_that_are_not_there_or_there_twice_are_told() {
     assert_eq!(wrong(&account(&evidence)), [(40..60, 20, 0)]);
     evidence.extents.push(range(35..60, (25, 0, 0)));
     assert_eq!(wrong(&account(&evidence)), [(35..60, 0, 5)]);
+    // A transform that leaves records out is no excuse: what it left out is noted. Only before there was a table it is not.
+    evidence.filtering = true;
+    evidence.extents = vec![range(10..40, (20, 10, 0)), range(60..90, (30, 0, 0))];
+    let seen = account(&evidence);
+    assert_eq!(wrong(&seen), [(40..60, 20, 0), (90..100, 10, 0)]);
+    assert_eq!(seen.total.unexplained, 10);
+    evidence.filtering = false;
     // A version says more rows than it has.
     evidence.extents = vec![Extent { records: 90, ..range(0..100, (100, 0, 0)) }];
     assert_eq!(wrong(&account(&evidence)), [(0..100, 10, 0)]);
