@@ -208,6 +208,10 @@ fn all_errors_of_all_files_are_told_at_once() {
       6 | s3.bucket.name: ${env:NOWHERE}
         | ^
       hint: set it before the start: export NOWHERE=…
+    a.yaml:7:5: error: connector "a": Invalid value some for configuration errors.tolerance: String must be one of: none, all
+      7 | errors.tolerance: some
+        | ^
+      hint: `none` fails the task at a record that cannot be processed, `all` skips such records
     a.yaml:8:5: error: connector "a": `format.class`: expected one of `io.confluent.connect.s3.format.json.JsonFormat`, `json`, `bytes`
       8 | format.class: parquet
         | ^

@@ -38,7 +38,8 @@ fn connects_defaults_hold_e_01_e_03() {
 
 #[test]
 fn values_that_connect_takes_are_taken_cfg_27() {
-    let errors = connector("errors.retry.delay.max.ms: -5\nerrors.retry.timeout: -1\nerrors.log.enable: TRUE").errors;
+    let errors =
+        connector("errors.retry.delay.max.ms: -5\nerrors.retry.timeout: -1\nerrors.log.enable: TRUE").errors;
     assert_eq!((errors.retries.timeout_ms, errors.retries.delay_max), (-1, Duration::ZERO));
     assert!(errors.log.enabled);
 }
@@ -49,15 +50,48 @@ fn values_of_another_type_are_refused_in_connects_words_cfg_01_cfg_04() {
         errors.retry.timeout: x
         errors.log.enable: maybe
         errors.deadletterqueue.topic.replication.factor: 40000";
-    assert_snapshot!(wrong_yaml(&sink(keys)), @"");
+    assert_snapshot!(wrong_yaml(&sink(keys)), @r#"
+    a.yaml:8:5: error: connector "a": Invalid value some for configuration errors.tolerance: String must be one of: none, all
+      8 | errors.tolerance: some
+        | ^
+      hint: `none` fails the task at a record that cannot be processed, `all` skips such records
+    a.yaml:9:5: error: connector "a": Invalid value x for configuration errors.retry.timeout: Not a number of type LONG
+      9 | errors.retry.timeout: x
+        | ^
+      hint: write milliseconds: 60000
+    a.yaml:10:5: error: connector "a": Invalid value maybe for configuration errors.log.enable: Expected value to be either true or false
+      10 | errors.log.enable: maybe
+         | ^
+      hint: write true or false
+    a.yaml:11:5: error: connector "a": Invalid value 40000 for configuration errors.deadletterqueue.topic.replication.factor: Not a number of type SHORT
+      11 | errors.deadletterqueue.topic.replication.factor: 40000
+         | ^
+      hint: write a number of replicas: 3
+    "#);
 }
 
 #[test]
 fn a_queue_is_not_among_the_topics_that_are_read_e_08_cfg_03() {
-    assert_snapshot!(wrong_yaml(&sink("errors.deadletterqueue.topic.name: b")), @"");
-    let pattern = sink("errors.deadletterqueue.topic.name: tdlq").replace("topics: [a, b]", "topics.regex: t.*");
-    assert_snapshot!(wrong_yaml(&pattern), @"");
-    assert_snapshot!(wrong_yaml(&sink("errors.deadletterqueue.topic.name: a b")), @"");
+    assert_snapshot!(wrong_yaml(&sink("errors.deadletterqueue.topic.name: b")), @r#"
+    a.yaml:5:5: error: connector "a": The DLQ topic 'b' may not be included in the list of topics ('topics=[a, b]') consumed by the connector
+      5 | topics: [a, b]
+        | ^
+      hint: a sink that reads its own dead letters would never come to an end: give the queue a topic of its own
+    "#);
+    let pattern =
+        sink("errors.deadletterqueue.topic.name: tdlq").replace("topics: [a, b]", "topics.regex: t.*");
+    assert_snapshot!(wrong_yaml(&pattern), @r#"
+    a.yaml:5:5: error: connector "a": The DLQ topic 'tdlq' may not be matched by the regex for the topics ('topics.regex=t.*') consumed by the connector
+      5 | topics.regex: t.*
+        | ^
+      hint: a sink that reads its own dead letters would never come to an end: give the queue a topic of its own
+    "#);
+    assert_snapshot!(wrong_yaml(&sink("errors.deadletterqueue.topic.name: a b")), @r#"
+    a.yaml:8:5: error: connector "a": `errors.deadletterqueue.topic.name`: the name `a b` has a character that Kafka does not take
+      8 | errors.deadletterqueue.topic.name: a b
+        | ^
+      hint: letters, digits, `.`, `_` and `-`, at most 249
+    "#);
 }
 
 #[test]
@@ -66,7 +100,12 @@ fn skipping_records_without_a_trace_is_warned_of() {
         let yaml = sink(&format!("errors.tolerance: all\n{more}"));
         text(&right(&[("worker.yaml", WORKER), ("a.yaml", &yaml)]).diagnostics)
     };
-    assert_snapshot!(all(""), @"");
+    assert_snapshot!(all(""), @r#"
+    a.yaml:8:5: warning: connector "a": `errors.tolerance: all` without a dead letter queue: records that cannot be processed are only counted and logged, and then gone
+      8 | errors.tolerance: all
+        | ^
+      hint: name a topic for them: `errors.deadletterqueue.topic.name: <topic>`
+    "#);
     assert_eq!(all("errors.deadletterqueue.topic.name: dead"), "");
 }
 
@@ -83,7 +122,9 @@ connectors:
 ";
     let mut deployment = right(&[("worker.yaml", WORKER), ("a.yaml", yaml)]);
     assert_eq!(deployment.connectors.remove(0).errors.dead_letters, None);
-    assert_snapshot!(text(&deployment.diagnostics), @"");
+    assert_snapshot!(text(&deployment.diagnostics), @r#"
+    a.yaml:3:3: note: connector "a": accepted, needs no action here: `errors.deadletterqueue.topic.name`
+    "#);
 }
 
 #[test]
@@ -96,6 +137,11 @@ connectors:
     errors.deadletterqueue.topic.name: dead
 ";
     let worker = "worker: {offset.storage.file.filename: /tmp/offsets}\n";
-    assert_snapshot!(wrong(&[("worker.yaml", worker), ("a.yaml", yaml)]), @"");
+    assert_snapshot!(wrong(&[("worker.yaml", worker), ("a.yaml", yaml)]), @r#"
+    a.yaml:6:5: error: connector "a": `errors.deadletterqueue.topic.name` needs Kafka, and the worker has none
+      6 | errors.deadletterqueue.topic.name: dead
+        | ^
+      hint: name `bootstrap.servers` in the worker's keys, or leave the queue out
+    "#);
     assert!(load(&[("worker.yaml", WORKER), ("a.yaml", yaml)]).is_ok());
 }
