@@ -2,17 +2,16 @@
 
 use std::sync::Arc;
 
-use chrono_tz::Tz;
-use connector_core::json::DecimalFormat;
 use connector_core::ConfigProblem;
+use connector_core::json::DecimalFormat;
 use flate2::Compression;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::body::Encoding;
-use crate::layout::Partitioner;
-use crate::not_yet::NotYet;
+pub use crate::choices::*;
 use crate::parquet::{Codec, Parquet};
+use crate::partition::{Extractor, Partitioner, SchemaAffix, Zone};
 use crate::place::Place;
 
 /// Configuration of `s3-sink`.
@@ -42,16 +41,32 @@ pub struct Config {
     #[schemars(range(min = 1, max = 100))]
     pub pad_width: usize,
 
-    /// Milliseconds of record time after which a file is closed; does nothing with the default partitioner, as in
-    /// Connect.
+    /// Milliseconds of the records' time (as `timestamp.extractor` says) after which files are closed, counted from the
+    /// first record of the open files; -1: never. With the default and field partitioners it is clock time, see
+    /// `rotate.idle`.
     #[serde(rename = "rotate.interval.ms", default = "never")]
     pub rotate_interval_ms: i64,
+
+    /// Whether `rotate.interval.ms` also closes files by the clock: with a partitioner by time when no record came for so
+    /// long, else when their first record is so old. `false` is what Connect does: it waits for the next record, and without
+    /// a partitioner by time does nothing at all.
+    #[serde(rename = "rotate.idle", default = "yes")]
+    pub rotate_idle: bool,
+
+    /// Whether with `rotate.interval.ms` files are closed as soon as a record belongs to another directory than the one
+    /// before it.
+    #[serde(rename = "rotate.file.on.partition.change", default = "yes")]
+    pub rotate_on_change: bool,
+
+    /// Files of a topic-partition that may be open; one more closes all of them. -1: as many as there are directories.
+    #[serde(rename = "partitioner.max.open.files", default = "never")]
+    pub max_open_files: i64,
 
     /// Milliseconds of clock time, counted from midnight in `timezone`, after which files are closed; -1: never.
     #[serde(rename = "rotate.schedule.interval.ms", default = "never")]
     pub rotate_schedule_interval_ms: i64,
 
-    /// Time zone of `rotate.schedule.interval.ms`, such as `UTC` or `Europe/London`.
+    /// Time zone of directories by time and of `rotate.schedule.interval.ms`: `UTC`, `Europe/London`, `+05:30`.
     #[serde(rename = "timezone", default)]
     pub timezone: String,
 
@@ -66,6 +81,35 @@ pub struct Config {
     /// Which directory a record belongs to.
     #[serde(rename = "partitioner.class", default)]
     pub partitioner: Partitioner,
+
+    /// Fields that name the directories of the field partitioner; `a.b` is the field `b` inside of `a`.
+    #[serde(rename = "partition.field.name", default)]
+    pub partition_fields: Vec<String>,
+
+    /// Directories of the time partitioner, in Joda-Time's letters: `'year'=YYYY/'month'=MM/'day'=dd`.
+    #[serde(rename = "path.format", default)]
+    pub path_format: String,
+
+    /// Milliseconds that one directory of the time partitioner covers.
+    #[serde(rename = "partition.duration.ms", default = "never")]
+    pub partition_duration_ms: i64,
+
+    /// Language of month and day names in `path.format`: `en`, `de`, `fr`, … With a country, as in `en-US`, they are the
+    /// short English ones, as in Connect.
+    #[serde(rename = "locale", default = "english")]
+    pub locale: String,
+
+    /// Which time of a record counts for partitioners by time.
+    #[serde(rename = "timestamp.extractor", default)]
+    pub timestamp_extractor: Extractor,
+
+    /// Field of the record's time for the extractor `recordfield`; `a.b` is the field `b` inside of `a`.
+    #[serde(rename = "timestamp.field", default = "timestamp")]
+    pub timestamp_field: String,
+
+    /// Whether the name of the records' schema is one of the directories.
+    #[serde(rename = "s3.schema.partition.affix.type", default)]
+    pub schema_affix: SchemaAffix,
 
     /// The storage class of Connect; there is only this one.
     #[serde(rename = "storage.class", default)]
@@ -105,114 +149,85 @@ pub struct Config {
     #[serde(rename = "behavior.on.null.values", default)]
     pub null_values: NullValues,
 
+    /// Directory of tombstones that are written.
+    #[serde(rename = "tombstone.encoded.partition", default = "tombstone")]
+    pub tombstone_directory: String,
+
+    /// Whether the records' keys are written too, into objects of their own that end in `.keys.<extension>`.
+    #[serde(rename = "store.kafka.keys", default)]
+    pub store_keys: bool,
+
+    /// How keys are written; required with `store.kafka.keys`.
+    #[serde(rename = "keys.format.class", default)]
+    pub keys_format: Option<Format>,
+
+    /// Whether the records' headers are written too, into objects of their own that end in `.headers.<extension>`.
+    #[serde(rename = "store.kafka.headers", default)]
+    pub store_headers: bool,
+
+    /// How headers are written; required with `store.kafka.headers`.
+    #[serde(rename = "headers.format.class", default)]
+    pub headers_format: Option<Format>,
+
+    /// How the bytes of headers are understood in objects of headers.
+    #[serde(rename = "header.converter", default)]
+    pub header_converter: HeaderConverter,
+
+    /// Whether objects have the tags `startOffset`, `endOffset` (of the last record) and `recordCount`.
+    #[serde(rename = "s3.object.tagging", default)]
+    pub tagging: bool,
+
+    /// Further tags: `key1:value1,key2:value2`.
+    #[serde(rename = "s3.object.tagging.key.value.pairs", default)]
+    pub more_tags: Vec<String>,
+
     /// How decimals are written in JSON: their bytes in base64, or numbers.
     #[serde(rename = "json.decimal.format", default)]
     pub decimal_format: DecimalFormat,
-
-    #[serde(flatten)]
-    pub not_yet: NotYet,
-}
-
-/// `format.class`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Format {
-    /// One JSON text a line.
-    #[default]
-    #[serde(alias = "io.confluent.connect.s3.format.json.JsonFormat")]
-    Json,
-    /// The value's bytes and a separator.
-    #[serde(alias = "io.confluent.connect.s3.format.bytearray.ByteArrayFormat")]
-    ByteArray,
-    /// Not yet.
-    #[serde(alias = "io.confluent.connect.s3.format.avro.AvroFormat")]
-    Avro,
-    /// Columns, for values with a schema.
-    #[serde(alias = "io.confluent.connect.s3.format.parquet.ParquetFormat")]
-    Parquet,
-}
-
-/// `storage.class`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Storage {
-    #[default]
-    #[serde(alias = "io.confluent.connect.s3.storage.S3Storage")]
-    S3,
-}
-
-/// `schema.compatibility`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum SchemaCompatibility {
-    #[default]
-    #[serde(alias = "none")]
-    None,
-    /// Not yet.
-    Backward,
-    /// Not yet.
-    BackwardTransitive,
-    /// Not yet.
-    Forward,
-    /// Not yet.
-    ForwardTransitive,
-    /// Not yet.
-    Full,
-    /// Not yet.
-    FullTransitive,
-}
-
-/// `s3.compression.type`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum CompressionType {
-    #[default]
-    None,
-    Gzip,
-}
-
-/// `behavior.on.null.values`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum NullValues {
-    /// The record is refused.
-    #[default]
-    #[serde(alias = "FAIL")]
-    Fail,
-    /// The record is skipped.
-    #[serde(alias = "IGNORE")]
-    Ignore,
-    /// Not yet.
-    #[serde(alias = "WRITE")]
-    Write,
 }
 
 impl Config {
     /// What the schema cannot say, all of it.
     pub fn problems(&self) -> Vec<ConfigProblem> {
         let mut problems = self.place.problems();
-        problems.extend(self.not_yet.problems());
         let mut wrong = |key: &str, message: &str, hint: &str| {
             problems.push(ConfigProblem::new(key, message, hint));
         };
-        if self.format == Format::Avro {
-            wrong("format.class", "Avro is not supported yet", "use `json`, `bytearray` or `parquet`");
+        for (key, format, stored) in [
+            ("format.class", Some(self.format), true),
+            ("keys.format.class", self.keys_format, self.store_keys),
+            ("headers.format.class", self.headers_format, self.store_headers),
+        ] {
+            match format {
+                _ if !stored => {}
+                Some(Format::Avro) => {
+                    wrong(key, "Avro is not supported yet", "use `json`, `bytearray` or `parquet`");
+                }
+                None => wrong(
+                    key,
+                    "is required with the objects that it is about; Connect's default, Avro, is not supported yet",
+                    "write `json`, or `bytearray` for keys as they are",
+                ),
+                _ => {}
+            }
         }
-        if self.partitioner != Partitioner::Default {
-            wrong("partitioner.class", "only the default partitioner is supported yet", "use `default`");
+        if self.null_values == NullValues::Write && !self.store_keys {
+            let hint = "set `store.kafka.keys: true`: the key is all that there is to write of such a record";
+            wrong("behavior.on.null.values", "`write` needs the keys", hint);
         }
-        if self.schema_compatibility != SchemaCompatibility::None {
-            wrong("schema.compatibility", "only NONE is supported yet", "use `NONE`");
+        if self.tagging && tags(&self.more_tags).is_none() {
+            let hint = "write `key1:value1,key2:value2`: keys of 1 to 128 characters, values of at most 256";
+            wrong("s3.object.tagging.key.value.pairs", "is no list of tags", hint);
+        } else if self.tagging && self.more_tags.len() > MOST_TAGS - 3 {
+            let hint = "S3 takes ten an object, and three are those of the offsets";
+            wrong("s3.object.tagging.key.value.pairs", "has too many tags", hint);
         }
-        if self.null_values == NullValues::Write {
-            wrong("behavior.on.null.values", "`write` is not supported yet", "use `fail` or `ignore`");
-        }
-        if self.timezone.is_empty() && self.rotate_schedule_interval_ms > 0 {
+        if self.timezone.trim().is_empty() && self.rotate_schedule_interval_ms > 0 {
             let hint = "write a name such as UTC or Europe/London";
             wrong("timezone", "is required with `rotate.schedule.interval.ms`", hint);
         }
-        if !self.timezone.is_empty() && self.timezone.parse::<Tz>().is_err() {
-            wrong("timezone", "is not a known time zone", "write a name such as UTC or Europe/London");
+        if !self.timezone.trim().is_empty() && Zone::parse(&self.timezone).is_none() {
+            wrong("timezone", "is not a known time zone", "write such as UTC, Europe/London or +05:30");
         }
         problems
     }
@@ -237,9 +252,14 @@ impl Config {
         self.conditional_writes && self.rotate_schedule_interval_ms > 0
     }
 
-    /// End of the object keys.
-    pub fn extension(&self) -> String {
-        let format = match self.format {
+    /// The tags that each object gets beside those of its offsets.
+    pub fn tags(&self) -> Vec<(String, String)> {
+        tags(&self.more_tags).unwrap_or_default()
+    }
+
+    /// End of the object keys of a format.
+    pub fn extension(&self, format: Format) -> String {
+        let format = match format {
             Format::ByteArray => &self.bytearray_extension,
             Format::Parquet => return self.parquet_codec.extension().to_owned(),
             _ => ".json",
@@ -248,10 +268,26 @@ impl Config {
         format!("{format}{gzip}")
     }
 
-    /// What follows each record.
-    pub fn separator(&self) -> &str {
-        if self.format == Format::ByteArray { &self.bytearray_separator } else { "\n" }
+    /// What follows each record of a format.
+    pub fn separator(&self, format: Format) -> &str {
+        if format == Format::ByteArray { &self.bytearray_separator } else { "\n" }
     }
+}
+
+/// Tags that S3 takes an object.
+const MOST_TAGS: usize = 10;
+
+/// Tags from `key:value` texts, unless one of them is none.
+fn tags(pairs: &[String]) -> Option<Vec<(String, String)>> {
+    let pairs = pairs.iter().map(|pair| pair.trim()).filter(|pair| !pair.is_empty());
+    pairs
+        .map(|pair| {
+            let (key, value) = pair.split_once(':')?;
+            let (key, value) = (key.trim(), value.trim());
+            let fits = (1..=128).contains(&key.chars().count()) && value.chars().count() <= 256;
+            fits.then(|| (key.to_owned(), value.to_owned()))
+        })
+        .collect()
 }
 
 fn yes() -> bool {
@@ -272,6 +308,18 @@ fn plus() -> String {
 
 fn pad_width() -> usize {
     10
+}
+
+fn english() -> String {
+    "en".to_owned()
+}
+
+fn timestamp() -> String {
+    "timestamp".to_owned()
+}
+
+fn tombstone() -> String {
+    "tombstone".to_owned()
 }
 
 fn never() -> i64 {

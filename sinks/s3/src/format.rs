@@ -1,4 +1,4 @@
-//! Each record's value in the form that `format.class` writes.
+//! Each record's value (or key, or headers) in the form that `format.class` writes.
 
 use std::sync::Arc;
 
@@ -6,16 +6,15 @@ use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BinaryViewArray, LargeBinaryArray, LargeStringArray, StringArray,
     StringViewArray,
 };
-use arrow::datatypes::DataType;
-use connector_core::envelope::VALUE;
+use arrow::datatypes::{DataType, FieldRef};
 use connector_core::json::{DecimalFormat, Encoder};
-use connector_core::{Batch, ConnectError, Envelope, Form, Result};
+use connector_core::{ConnectError, Form, Result};
 
 use crate::body::Record;
 use crate::config::Format;
 use crate::parquet::Table;
 
-/// The values of a batch, one [`Record`] a row.
+/// One column of a batch, a [`Record`] a row.
 pub enum Rows<'a> {
     Utf8(&'a StringArray),
     LargeUtf8(&'a LargeStringArray),
@@ -39,28 +38,26 @@ pub struct Refusal {
 }
 
 impl<'a> Rows<'a> {
-    pub fn of(batch: &'a Batch, format: Format, decimals: DecimalFormat) -> Result<Self> {
-        let envelope = Envelope::of(&batch.records)?;
-        let value = envelope.value();
-        match (format, envelope.value_form()) {
-            (Format::ByteArray, _) => Ok(Self::bytes(value).unwrap_or_else(|| {
+    /// The rows of one column, in the form that `field` says it has.
+    pub fn of(
+        field: &'a FieldRef,
+        array: &'a ArrayRef,
+        format: Format,
+        decimals: DecimalFormat,
+    ) -> Result<Self> {
+        match (format, Form::of(field)) {
+            (Format::ByteArray, _) => Ok(Self::bytes(array).unwrap_or_else(|| {
                 let message = format!(
                     "Invalid schema type for ByteArrayConverter: {}",
-                    connect_type(value.data_type())
+                    connect_type(array.data_type())
                 );
                 Self::Refused(Refusal { code: "s3.not_bytes", message, hint: NOT_BYTES })
             })),
-            (Format::Parquet, form) => Ok(Self::table(value, form)),
-            (_, Form::Document) => Self::text(value).ok_or_else(|| {
-                ConnectError::internal("s3.document", format!("a document column is {}", value.data_type()))
+            (Format::Parquet, form) => Ok(Self::table(array, form)),
+            (_, Form::Document) => Self::text(array).ok_or_else(|| {
+                ConnectError::internal("s3.document", format!("a document column is {}", array.data_type()))
             }),
-            _ => {
-                let fields = batch.records.schema_ref().fields();
-                let (_, field) = fields
-                    .find(VALUE)
-                    .ok_or_else(|| ConnectError::internal("envelope", "a batch has no column `value`"))?;
-                Ok(Self::Json(Encoder::new(field, value, decimals)?, Vec::new()))
-            }
+            _ => Ok(Self::Json(Encoder::new(field, array, decimals)?, Vec::new())),
         }
     }
 
@@ -97,7 +94,7 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// The record in `row`, whose value is not null.
+    /// What is in `row`, which is not null.
     #[inline]
     pub fn get(&mut self, row: usize) -> Result<Record<'_>> {
         Ok(Record::Bytes(match self {

@@ -1,20 +1,27 @@
 //! Confluent's S3 sink: records of a topic-partition become objects whose key names the first offset.
 //!
-//! A [`writer::Writer`] appends each record to the open file of its partition ([`body`]); at `flush.size` the file is
-//! closed and becomes an [`object::Object`], published at commit. Files larger than `s3.part.size` leave memory in
-//! parts while they grow ([`connector_aws::parts`]); rows of [`parquet`] are encoded a row group at a time. [`store`] is S3, a directory, or memory.
+//! A [`writer::Writer`] finds each record's directory ([`partition`]) and appends it to the open [`file`] there, in the
+//! form of its [`format`](format::Rows) ([`body`]); at a cut all files are closed and become [`object::Object`]s, published
+//! at commit. Files larger than `s3.part.size` leave memory in parts while they grow ([`connector_aws::parts`]); rows of
+//! [`parquet`] are encoded a row group at a time. [`store`] is S3, a directory, or memory.
 
 mod body;
+mod choices;
 mod config;
 mod error;
 mod existing;
+mod file;
 mod format;
+mod headers;
+mod inert;
+mod inventory;
 mod layout;
-mod not_yet;
 mod object;
 mod parquet;
+mod partition;
 mod place;
 mod schedule;
+mod schema;
 mod sink;
 mod store;
 mod writer;

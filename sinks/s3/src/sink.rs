@@ -5,17 +5,18 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::Utc;
-use chrono_tz::Tz;
 use connector_aws::parts::Store;
 use connector_core::{
-    Assignment, Batch, Committable, ConfigProblem, ConnectError, CutSchedule, Delivery, FlushRange, Needs,
-    Plugin, Result, Resume, Sink, TaskInfo, TopicPartition, Written, async_trait,
+    Assignment, Batch, Committable, ConfigProblem, ConnectError, CutSchedule, Delivery, Extent, FlushRange,
+    Metric, Needs, OpenLimits, Plugin, Result, Resume, Sink, TaskInfo, TopicPartition, Written, async_trait,
 };
 use tokio::sync::{OnceCell, Semaphore};
 
 use crate::config::Config;
-use crate::not_yet::INERT_KEYS;
+use crate::inert::INERT_KEYS;
+use crate::inventory::{self, Progress};
 use crate::object::{Publishing, Staging};
+use crate::partition::Zone;
 use crate::schedule;
 use crate::store;
 use crate::writer::{Ready, Settings, Writer};
@@ -27,10 +28,11 @@ const BACKGROUND_PARTS: usize = 4;
 pub struct S3Sink {
     config: Config,
     settings: Settings,
-    zone: Tz,
+    zone: Zone,
     store: OnceCell<Store>,
     writers: Mutex<HashMap<TopicPartition, Writer>>,
     background: Arc<Semaphore>,
+    inventory: Progress,
 }
 
 impl Plugin for S3Sink {
@@ -44,18 +46,20 @@ impl Plugin for S3Sink {
 
     fn create(config: Config, _: &TaskInfo) -> Result<Self, Vec<ConfigProblem>> {
         let mut problems = config.problems();
-        let settings = Settings::new(&config);
-        problems.extend(settings.layout.problem());
+        let settings = Settings::new(&config).map_err(|more| problems.extend(more));
+        let Ok(settings) = settings else { return Err(problems) };
+        problems.extend(settings.key_problem());
         if !problems.is_empty() {
             return Err(problems);
         }
         Ok(Self {
             settings,
-            zone: config.timezone.parse().unwrap_or(Tz::UTC),
+            zone: Zone::parse(&config.timezone).unwrap_or(Zone::UTC),
             config,
             store: OnceCell::new(),
             writers: Mutex::default(),
             background: Arc::new(Semaphore::new(BACKGROUND_PARTS)),
+            inventory: Progress::default(),
         })
     }
 }
@@ -96,8 +100,22 @@ impl Sink for S3Sink {
         Needs::Document
     }
 
+    /// At least once where the clock names directories: a record that is read again may go to another one.
     fn delivery(&self) -> Delivery {
-        Delivery::StableRange
+        if self.settings.partitioning.is_deterministic() {
+            Delivery::StableRange
+        } else {
+            Delivery::AtLeastOnce
+        }
+    }
+
+    fn open_limits(&self) -> OpenLimits {
+        let limit = Some(self.config.rotate_interval_ms).filter(|&ms| ms > 0 && self.config.rotate_idle);
+        match self.settings.partitioning.is_by_time() {
+            // Records that come rotate by their own time.
+            true => OpenLimits { idle_ms: limit, age_ms: None },
+            false => OpenLimits { age_ms: limit, idle_ms: None },
+        }
     }
 
     fn schedule(&self) -> Option<CutSchedule> {
@@ -122,7 +140,7 @@ impl Sink for S3Sink {
             writer.write(&batch, &self.settings, &mut ready)?
         };
         self.start(ready).await?;
-        written.spilled_bytes = self.settings.spilled.swap(0, Ordering::Relaxed);
+        written.spilled_bytes = self.settings.shapes.spilled.swap(0, Ordering::Relaxed);
         Ok(written)
     }
 
@@ -144,10 +162,8 @@ impl Sink for S3Sink {
     async fn commit(&self, staged: &Committable) -> Result<()> {
         let staging: &Staging =
             staged.get().ok_or_else(|| ConnectError::internal("s3.token", "a token of another sink"))?;
-        let how = Publishing {
-            create: self.config.creates_only(),
-            tags_may_fail: self.config.place.tags_may_fail(),
-        };
+        let how =
+            Publishing { create: self.config.creates_only(), tags_may_fail: self.config.place.tags_may_fail() };
         staging.publish(self.store()?, how).await?;
         for writer in self.writers().values_mut() {
             writer.forget_visible();
@@ -162,8 +178,8 @@ impl Sink for S3Sink {
         };
         let Some(store) = self.store.get() else { return Ok(()) };
         for writer in dropped {
-            let (upload, objects) = writer.into_unfinished();
-            if let Some(upload) = upload {
+            let (uploads, objects) = writer.into_unfinished();
+            for upload in uploads {
                 upload.abort(store).await;
             }
             for object in objects {
@@ -171,5 +187,14 @@ impl Sink for S3Sink {
             }
         }
         Ok(())
+    }
+
+    fn metrics(&self) -> Vec<Metric> {
+        self.inventory.metrics()
+    }
+
+    async fn inventory(&self, topics: &[Arc<str>]) -> Result<Vec<Extent>> {
+        let store = self.store.get_or_try_init(|| store::open(&self.config)).await?;
+        inventory::inventory(&self.config, store, topics, &self.inventory).await
     }
 }

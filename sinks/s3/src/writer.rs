@@ -1,130 +1,351 @@
-//! The files of one topic-partition.
+//! The files of one topic-partition: which record goes where, and when they are closed.
+//!
+//! Open files are closed all at once, and what follows is written as if nothing had been before: the files are a function
+//! of the records since the last cut, however these come in batches.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
-use arrow::array::Array;
-use arrow::datatypes::FieldRef;
+use arrow::array::{Array, ArrayRef, StructArray};
+use arrow::buffer::NullBuffer;
+use arrow::datatypes::{DataType, Field, FieldRef};
 use bytes::BytesMut;
-use connector_aws::parts::{Part, Upload};
-use connector_core::envelope::VALUE;
-use connector_core::json::DecimalFormat;
+use connector_aws::parts::Upload;
+use connector_core::envelope::{KEY, VALUE};
+use connector_core::json::{DecimalFormat, NAME};
 use connector_core::{
-    Batch, ConnectError, Envelope, Offset, Rejection, Result, Stage, TopicPartition, Written,
+    Batch, ConfigProblem, ConnectError, Envelope, Form, Offset, Rejection, Result, Stage, TopicPartition,
+    Written,
 };
 
-use crate::body::{Body, Encoding, Record, Rest};
-use crate::config::{Config, Format, NullValues};
+use crate::config::{Config, Format, HeaderConverter, NullValues, SchemaCompatibility};
+pub use crate::file::Ready;
+use crate::file::{OpenFile, Parts, Shape, Shapes};
 use crate::format::Rows;
-use crate::layout::Layout;
-use crate::object::{Object, Staged};
+use crate::headers::{self, Headers};
+use crate::object::Object;
+use crate::partition::{Directories, Partitioning, Shortcut};
+use crate::schema::{self, Change};
 
 /// What a writer has to know of the configuration.
 #[derive(Debug)]
 pub struct Settings {
-    pub layout: Layout,
+    pub partitioning: Partitioning,
+    pub shapes: Shapes,
     flush_size: u64,
-    format: Format,
+    /// By the records' time; `None`: never.
+    rotate_interval_ms: Option<i64>,
+    rotate_on_change: bool,
+    max_open_files: usize,
     decimals: DecimalFormat,
-    separator: Vec<u8>,
-    encoding: Encoding,
-    part_size: usize,
     null_values: NullValues,
-    /// Bytes of records that have left memory in parts, over all writers.
-    pub spilled: Arc<AtomicU64>,
+    tombstone_directory: String,
+    header_converter: HeaderConverter,
+    compatibility: SchemaCompatibility,
 }
 
 impl Settings {
-    pub fn new(config: &Config) -> Self {
-        Self {
-            layout: Layout::new(config),
+    pub fn new(config: &Config) -> Result<Self, Vec<ConfigProblem>> {
+        let partitioning = Partitioning::new(config)?;
+        let by_time = config.rotate_interval_ms > 0 && partitioning.is_by_time();
+        Ok(Self {
+            shapes: Shapes::new(config),
             flush_size: config.flush_size.max(1),
-            format: config.format,
+            rotate_interval_ms: by_time.then_some(config.rotate_interval_ms),
+            rotate_on_change: config.rotate_on_change,
+            max_open_files: usize::try_from(config.max_open_files)
+                .ok()
+                .filter(|&n| n > 0)
+                .unwrap_or(usize::MAX),
             decimals: config.decimal_format,
-            separator: config.separator().as_bytes().to_vec(),
-            encoding: config.encoding(config.format),
-            part_size: config.part_size.max(1),
             null_values: config.null_values,
-            spilled: Arc::default(),
-        }
+            tombstone_directory: config.tombstone_directory.clone(),
+            header_converter: config.header_converter,
+            compatibility: config.schema_compatibility,
+            partitioning,
+        })
+    }
+
+    /// Whether objects of the configured names can be written.
+    pub fn key_problem(&self) -> Option<ConfigProblem> {
+        let Shapes { layout, value, key, headers, .. } = &self.shapes;
+        let ends = [Some(value), key.as_ref(), headers.as_ref()].into_iter().flatten();
+        let tombstones =
+            Some(self.tombstone_directory.as_str()).filter(|_| self.null_values == NullValues::Write);
+        ["partition=0"]
+            .into_iter()
+            .chain(tombstones)
+            .find_map(|directory| ends.clone().find_map(|shape| layout.problem(directory, &shape.end)))
     }
 }
 
-/// A part that is ready to be sent.
-pub type Ready = (Arc<Upload>, Arc<Part>);
-
-/// The open file of one topic-partition and the closed ones that are not visible yet.
+/// The open files of one topic-partition and the closed ones that are not visible yet.
 #[derive(Debug, Default)]
 pub struct Writer {
-    open: Option<OpenFile>,
+    /// In the order of their first records.
+    open: Vec<OpenFile>,
+    /// Where in `open` the file of a directory is.
+    by_directory: HashMap<Arc<str>, usize>,
+    /// Where that of the tombstones is.
+    tombstones: Option<usize>,
+    /// Records in all open files.
+    records: u64,
+    /// Time of the first of them, in epoch milliseconds.
+    base_time: Option<i64>,
+    /// Offset after the last of them.
+    end: Offset,
+    /// The file of the last of them.
+    current: usize,
+    /// The file that need not be looked for, and when.
+    shortcut: Option<(Shortcut, usize)>,
     closed: Vec<Arc<Object>>,
     /// Unused room of the last closed file's buffer.
     room: BytesMut,
+    /// The directory of a record.
+    text: String,
 }
 
-#[derive(Debug)]
-struct OpenFile {
-    /// Of the values.
-    schema: FieldRef,
-    start: Offset,
-    /// Offset after the last record.
-    end: Offset,
-    records: u64,
-    body: Body,
-    upload: Option<Arc<Upload>>,
+/// What there is to write of a batch.
+struct Input<'a> {
+    batch: &'a Batch,
+    directories: Directories<'a>,
+    schema: &'a FieldRef,
+    values: Rows<'a>,
+    nulls: Option<NullBuffer>,
+    keys: Option<(Rows<'a>, Option<NullBuffer>)>,
+    headers: Option<Rows<'a>>,
+    /// The values with the schemas of open files that they are written to.
+    projected: Vec<(FieldRef, Result<Rows<'a>>)>,
+}
+
+/// Why a record is not written.
+enum Failure {
+    /// It cannot be; the others can.
+    Record(Box<ConnectError>),
+    /// Something is wrong that is not the record's fault.
+    Task(Box<ConnectError>),
+}
+
+fn record(error: ConnectError) -> Failure {
+    Failure::Record(Box::new(error))
+}
+
+fn task(error: ConnectError) -> Failure {
+    Failure::Task(Box::new(error))
 }
 
 impl Writer {
-    /// Appends the records of `batch`; closes the file each time it has `flush.size` records, and before a record
-    /// with another schema (`schema.compatibility` NONE).
+    /// Appends the records of `batch`, and closes files as the settings say.
     pub fn write(&mut self, batch: &Batch, settings: &Settings, ready: &mut Vec<Ready>) -> Result<Written> {
         let envelope = Envelope::of(&batch.records)?;
         let offsets = envelope
             .offsets()
             .ok_or_else(|| ConnectError::internal("envelope", "a batch for a sink has no offsets"))?;
-        let nulls = envelope.value().logical_nulls();
-        let schema = value_field(batch)?;
-        let mut checked = false;
-        let mut rows = Rows::of(batch, settings.format, settings.decimals)?;
-        let mut written = Written::default();
-        for (row, &offset) in offsets.values().iter().enumerate() {
-            if nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) {
-                match settings.null_values {
-                    NullValues::Ignore => written.filtered += 1,
-                    _ => written.rejected.push(rejection(batch, row, offset, null_value())),
+        let schema = field(batch, VALUE)
+            .ok_or_else(|| ConnectError::internal("envelope", "a batch has no column `value`"))?;
+        let schema_name = schema.metadata().get(NAME).map(String::as_str);
+        let shapes = &settings.shapes;
+        let key = shapes.key.as_ref().and_then(|shape| written_key(batch, shape.format));
+        let headers = shapes
+            .headers
+            .as_ref()
+            .map(|_| Headers::of(envelope.headers(), batch.len(), settings.header_converter))
+            .transpose()?;
+        let targets = self.targets(envelope.value(), schema, settings.compatibility);
+        let rows = |field, array, shape: &Shape| Rows::of(field, array, shape.format, settings.decimals);
+        let mut input = Input {
+            batch,
+            directories: settings.partitioning.directories(batch, schema_name)?,
+            schema,
+            values: rows(schema, envelope.value(), &shapes.value)?,
+            nulls: envelope.value().logical_nulls(),
+            keys: match (&shapes.key, &key) {
+                (Some(shape), Some((field, array))) => {
+                    Some((rows(field, array, shape)?, array.logical_nulls()))
                 }
+                _ => None,
+            },
+            headers: match (&shapes.headers, &headers) {
+                (Some(shape), Some(headers)) => Some(rows(&headers.field, &headers.rows, shape)?),
+                _ => None,
+            },
+            projected: targets
+                .iter()
+                .map(|(field, array)| {
+                    let array = array.as_ref().map_err(schema::again);
+                    (Arc::clone(field), array.and_then(|array| rows(field, array, &shapes.value)))
+                })
+                .collect(),
+        };
+        // The schema may be another one than that of the last batch, and directories may be named by it.
+        self.shortcut = None;
+        let mut written = Written::default();
+        let mut touched = Vec::new();
+        for (row, &offset) in offsets.values().iter().enumerate() {
+            let tombstone = input.nulls.as_ref().is_some_and(|nulls| nulls.is_null(row));
+            if tombstone && settings.null_values == NullValues::Ignore {
+                written.filtered += 1;
                 continue;
             }
-            let value = match rows.get(row) {
-                Ok(value) => value,
-                Err(error) => {
-                    written.rejected.push(rejection(batch, row, offset, error));
-                    continue;
+            match self.put(&mut input, row, offset, tombstone, settings, &mut written.cut, ready) {
+                Ok(()) if touched.last() == Some(&self.current) => {}
+                Ok(()) => touched.push(self.current),
+                Err(Failure::Record(error)) => {
+                    let error = error.at(format_args!("{} offset {offset}", batch.partition));
+                    written.rejected.push(Rejection::new(row, Stage::TaskPut, error));
                 }
-            };
-            // A batch has one schema, so its first written record decides.
-            if !checked && self.open.as_ref().is_some_and(|file| file.schema != *schema) {
-                self.close_file(&batch.partition, settings, ready)?;
-                written.cut = Some(offset);
-            }
-            checked = true;
-            let room = &mut self.room;
-            let file = self.open.get_or_insert_with(|| {
-                OpenFile::new(offset, Arc::clone(schema), &settings.encoding, std::mem::take(room))
-            });
-            file.append(offset, value, &settings.separator)?;
-            if file.records >= settings.flush_size {
-                self.close_file(&batch.partition, settings, ready)?;
-                written.cut = Some(offset + 1);
+                Err(Failure::Task(error)) => return Err(*error),
             }
         }
-        if let Some(file) = &mut self.open {
-            file.spill(&batch.partition, settings, ready)?;
+        for file in touched {
+            if let Some(file) = self.open.get_mut(file) {
+                file.spill(shapes, ready)?;
+            }
         }
         Ok(written)
     }
 
-    /// Closes the open file at a cut that the clock, memory or a stop forces; the objects up to `end`.
+    /// Writes one record, and closes files before it or after it. A record that is refused leaves no trace.
+    #[inline]
+    #[allow(clippy::too_many_arguments)]
+    fn put(
+        &mut self,
+        input: &mut Input<'_>,
+        row: usize,
+        offset: Offset,
+        tombstone: bool,
+        settings: &Settings,
+        cut: &mut Option<Offset>,
+        ready: &mut Vec<Ready>,
+    ) -> Result<(), Failure> {
+        let Input { batch, directories, schema, values, keys, headers, projected, .. } = input;
+        if tombstone && settings.null_values != NullValues::Write {
+            return Err(record(null_value()));
+        }
+        let time = directories.time(row, tombstone).map_err(record)?;
+        let shortcut = directories.shortcut(time).map_err(record)?.filter(|_| !tombstone);
+        let found = self.find(directories, row, shortcut, tombstone, settings).map_err(record)?;
+
+        let key = match (&settings.shapes.key, keys) {
+            (None, _) => None,
+            (_, Some((keys, nulls))) if !nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) => {
+                Some(keys.get(row).map_err(|error| record(error.hint(KEY_FORM)))?)
+            }
+            _ => return Err(record(null_key())),
+        };
+        let headers = match headers {
+            None => None,
+            Some(rows) => {
+                let list = Envelope::of(&batch.records).map_err(task)?.headers();
+                headers::check(list, row).map_err(record)?;
+                Some(rows.get(row).map_err(|error| record(error.hint(HEADERS_FORM)))?)
+            }
+        };
+        let of_file = found.and_then(|file| self.open.get(file)?.schema.as_ref());
+        let change = match of_file {
+            Some(file) => schema::change(settings.compatibility, schema, file).map_err(record)?,
+            None => Change::None,
+        };
+        let value = match change {
+            _ if tombstone => None,
+            Change::Project => {
+                let found = projected.iter_mut().find(|(field, _)| Some(field) == of_file);
+                let Some((_, rows)) = found else {
+                    return Err(task(ConnectError::internal("s3.projection", "a schema was not prepared")));
+                };
+                Some(rows.as_mut().map_err(|error| record(schema::again(error)))?.get(row).map_err(record)?)
+            }
+            _ => Some(values.get(row).map_err(record)?),
+        };
+
+        let closes = self.records > 0 && (change == Change::Roll || self.is_due(settings, found, time));
+        let file = match found.filter(|_| !closes) {
+            Some(file) => file,
+            None => {
+                let directory = match found.and_then(|file| self.open.get(file)) {
+                    Some(file) => &file.directory,
+                    None => self.text.as_str(),
+                };
+                let schema = (!tombstone).then(|| Arc::clone(schema));
+                let (partition, shapes) = (&batch.partition, &settings.shapes);
+                let new = OpenFile::new(partition, directory, offset, schema, shapes, &mut self.room);
+                let new = new.map_err(record)?;
+                if closes {
+                    *cut = Some(self.end);
+                    self.close_all(settings, ready).map_err(task)?;
+                }
+                self.add(new, shortcut)
+            }
+        };
+        let Some(open) = self.open.get_mut(file) else {
+            return Err(task(ConnectError::internal("s3.file", "an open file is missing")));
+        };
+        open.append(offset, &Parts { value, key, headers }, &settings.shapes).map_err(task)?;
+        self.base_time = self.base_time.or(time);
+        self.records += 1;
+        self.current = file;
+        self.end = offset + 1;
+        if self.records >= settings.flush_size {
+            *cut = Some(self.end);
+            self.close_all(settings, ready).map_err(task)?;
+        }
+        Ok(())
+    }
+
+    /// The open file that a record belongs to; without one its directory is in `self.text`.
+    #[inline]
+    fn find(
+        &mut self,
+        directories: &Directories<'_>,
+        row: usize,
+        shortcut: Option<Shortcut>,
+        tombstone: bool,
+        settings: &Settings,
+    ) -> Result<Option<usize>> {
+        if let (Some(wanted), Some((shortcut, file))) = (shortcut, self.shortcut)
+            && wanted == shortcut
+        {
+            return Ok(Some(file));
+        }
+        self.text.clear();
+        if tombstone {
+            self.text.push_str(&settings.tombstone_directory);
+            return Ok(self.tombstones);
+        }
+        directories.write(row, shortcut, &mut self.text)?;
+        let is_this = |&file: &usize| {
+            self.open.get(file).is_some_and(|f| f.schema.is_some() && *f.directory == *self.text)
+        };
+        let found =
+            Some(self.current).filter(is_this).or_else(|| self.by_directory.get(self.text.as_str()).copied());
+        self.shortcut = shortcut.zip(found).or(self.shortcut);
+        Ok(found)
+    }
+
+    /// Whether the files are closed before a record of this file and time.
+    #[inline]
+    fn is_due(&self, settings: &Settings, file: Option<usize>, time: Option<i64>) -> bool {
+        if file.is_none() && self.open.len() >= settings.max_open_files {
+            return true;
+        }
+        let Some(interval) = settings.rotate_interval_ms else { return false };
+        let old = time.zip(self.base_time).is_some_and(|(time, base)| time.saturating_sub(base) >= interval);
+        old || (settings.rotate_on_change && file != Some(self.current))
+    }
+
+    fn add(&mut self, file: OpenFile, shortcut: Option<Shortcut>) -> usize {
+        let number = self.open.len();
+        if file.schema.is_some() {
+            self.by_directory.insert(Arc::clone(&file.directory), number);
+            self.shortcut = shortcut.map(|shortcut| (shortcut, number)).or(self.shortcut);
+        } else {
+            self.tombstones = Some(number);
+        }
+        self.open.push(file);
+        number
+    }
+
+    /// Closes all open files at a cut that the clock, memory or a stop forces; the objects up to `end`.
     pub fn cut(
         &mut self,
         partition: &TopicPartition,
@@ -132,32 +353,46 @@ impl Writer {
         settings: &Settings,
         ready: &mut Vec<Ready>,
     ) -> Result<Vec<Arc<Object>>> {
-        if let Some(file) = self.open.as_ref().filter(|file| file.start < end) {
-            if file.end > end {
-                let message = format!(
-                    "{partition}: a range ends at {end}, inside of the file that starts at {}",
-                    file.start
-                );
+        if let Some(start) = self.open.first().map(|file| file.start).filter(|&start| start < end) {
+            if self.end > end {
+                let message =
+                    format!("{partition}: a range ends at {end}, inside of the files that start at {start}");
                 return Err(ConnectError::internal("s3.not_a_cut", message));
             }
-            self.close_file(partition, settings, ready)?;
+            self.close_all(settings, ready)?;
         }
         Ok(self.closed.iter().filter(|object| object.end <= end).cloned().collect())
     }
 
-    fn close_file(
-        &mut self,
-        partition: &TopicPartition,
-        settings: &Settings,
-        ready: &mut Vec<Ready>,
-    ) -> Result<()> {
-        if let Some(mut file) = self.open.take() {
-            file.spill(partition, settings, ready)?;
-            let (object, room) = file.close(partition, settings, ready)?;
-            self.closed.push(Arc::new(object));
-            self.room = room;
+    fn close_all(&mut self, settings: &Settings, ready: &mut Vec<Ready>) -> Result<()> {
+        for file in std::mem::take(&mut self.open) {
+            self.closed.extend(file.close(&settings.shapes, ready, &mut self.room)?);
         }
+        self.by_directory.clear();
+        (self.tombstones, self.shortcut, self.base_time) = (None, None, None);
+        (self.records, self.current) = (0, 0);
         Ok(())
+    }
+
+    /// The values with the schemas of open files to which this one may be projected.
+    fn targets(
+        &self,
+        values: &ArrayRef,
+        schema: &FieldRef,
+        mode: SchemaCompatibility,
+    ) -> Vec<(FieldRef, Result<ArrayRef>)> {
+        let mut targets: Vec<(FieldRef, Result<ArrayRef>)> = Vec::new();
+        if mode == SchemaCompatibility::None {
+            return targets;
+        }
+        for target in self.open.iter().filter_map(|file| file.schema.as_ref()) {
+            if !targets.iter().any(|(known, _)| known == target)
+                && matches!(schema::change(mode, schema, target), Ok(Change::Project))
+            {
+                targets.push((Arc::clone(target), schema::project(values, target)));
+            }
+        }
+        targets
     }
 
     /// Forgets the objects that are visible.
@@ -165,80 +400,42 @@ impl Writer {
         self.closed.retain(|object| !object.is_visible());
     }
 
-    /// Everything that is not visible: an upload of the open file, and the closed objects.
-    pub fn into_unfinished(self) -> (Option<Arc<Upload>>, Vec<Arc<Object>>) {
-        (self.open.and_then(|file| file.upload), self.closed)
+    /// Everything that is not visible: uploads of the open files, and the closed objects.
+    pub fn into_unfinished(self) -> (Vec<Arc<Upload>>, Vec<Arc<Object>>) {
+        (self.open.into_iter().flat_map(OpenFile::into_uploads).collect(), self.closed)
     }
 }
 
-impl OpenFile {
-    fn new(start: Offset, schema: FieldRef, encoding: &Encoding, room: BytesMut) -> Self {
-        let body = Body::new(encoding, room);
-        Self { schema, start, end: start, records: 0, body, upload: None }
-    }
-
-    #[inline]
-    fn append(&mut self, offset: Offset, value: Record<'_>, separator: &[u8]) -> Result<()> {
-        self.body.append(value, separator)?;
-        self.end = offset + 1;
-        self.records += 1;
-        Ok(())
-    }
-
-    /// Makes parts of what is more than one part: what is left always makes the last part.
-    fn spill(
-        &mut self,
-        partition: &TopicPartition,
-        settings: &Settings,
-        ready: &mut Vec<Ready>,
-    ) -> Result<()> {
-        while let Some((payload, records)) = self.body.part(settings.part_size)? {
-            let upload = match &self.upload {
-                Some(upload) => upload,
-                None => {
-                    let key = settings.layout.key(partition, self.start)?;
-                    self.upload.insert(Arc::new(Upload::new(key, Arc::clone(&settings.spilled))))
-                }
-            };
-            ready.push((Arc::clone(upload), upload.push(payload, records)));
-        }
-        Ok(())
-    }
-
-    fn close(
-        self,
-        partition: &TopicPartition,
-        settings: &Settings,
-        ready: &mut Vec<Ready>,
-    ) -> Result<(Object, BytesMut)> {
-        let Self { start, end, body, upload, .. } = self;
-        let Rest { payload, records, room } = body.finish()?;
-        let key = settings.layout.key(partition, start)?;
-        let staged = match upload {
-            None => Staged::Whole(payload),
-            Some(upload) => {
-                let part = upload.push(payload, records);
-                ready.push((Arc::clone(&upload), part));
-                Staged::Parts(upload)
-            }
-        };
-        Ok((Object::new(key, end, Vec::new(), staged), room))
-    }
+fn field<'a>(batch: &'a Batch, name: &str) -> Option<&'a FieldRef> {
+    batch.records.schema_ref().fields().find(name).map(|(_, field)| field)
 }
 
-fn value_field(batch: &Batch) -> Result<&FieldRef> {
-    let found = batch.records.schema_ref().fields().find(VALUE);
-    found
-        .map(|(_, field)| field)
-        .ok_or_else(|| ConnectError::internal("envelope", "a batch has no column `value`"))
+/// The keys as they are written: what has columns gets a struct around keys that are none, with the column `key`.
+fn written_key(batch: &Batch, format: Format) -> Option<(FieldRef, ArrayRef)> {
+    let (field, array) = (field(batch, KEY)?, batch.records.column_by_name(KEY)?);
+    if format != Format::Parquet
+        || Form::of(field) == Form::Document
+        || matches!(array.data_type(), DataType::Struct(_))
+    {
+        return Some((Arc::clone(field), Arc::clone(array)));
+    }
+    let inner = Arc::new(Field::new(KEY, array.data_type().clone(), true));
+    let rows = StructArray::new(vec![inner].into(), vec![Arc::clone(array)], array.logical_nulls());
+    Some((Arc::new(Form::Columns.field(KEY, rows.data_type().clone())), Arc::new(rows)))
+}
+
+const KEY_FORM: &str = "choose a `keys.format.class` that fits `key.converter`: `bytearray` takes ByteArrayConverter's keys, \
+                        `json` those of any converter";
+
+const HEADERS_FORM: &str = "use `headers.format.class: json`";
+
+fn null_key() -> ConnectError {
+    ConnectError::user("s3.null_key", "Key cannot be null with `store.kafka.keys`")
+        .hint("send each record with a key, or set `store.kafka.keys: false`")
 }
 
 fn null_value() -> ConnectError {
     let message = "Null valued records are not writeable with the current `behavior.on.null.values`";
     ConnectError::user("s3.null_value", message)
         .hint("set `behavior.on.null.values: ignore` to skip such records")
-}
-
-fn rejection(batch: &Batch, row: usize, offset: Offset, error: ConnectError) -> Rejection {
-    Rejection::new(row, Stage::TaskPut, error.at(format_args!("{} offset {offset}", batch.partition)))
 }

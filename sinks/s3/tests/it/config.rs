@@ -44,17 +44,13 @@ fn what_is_required_is_named() {
 #[test]
 fn what_would_write_other_objects_is_refused_by_its_key() {
     for (key, value) in [
-        ("partitioner.class", "io.confluent.connect.storage.partitioner.FieldPartitioner"),
-        ("partitioner.class", "io.confluent.connect.storage.partitioner.TimeBasedPartitioner"),
-        ("partitioner.class", "hourly"),
+        ("partitioner.class", "org.example.Mine"),
         ("format.class", "io.confluent.connect.s3.format.avro.AvroFormat"),
         ("parquet.codec", "lzo"),
         ("format.class", "org.example.Mine"),
-        ("schema.compatibility", "BACKWARD"),
+        ("schema.compatibility", "SIDEWARD"),
         ("behavior.on.null.values", "write"),
-        ("store.kafka.keys", "true"),
-        ("store.kafka.headers", "true"),
-        ("s3.object.tagging", "true"),
+        ("timestamp.extractor", "Yesterday"),
         ("s3.acl.canned", "everyone"),
         ("s3.proxy.url", "proxy:3128"),
         ("s3.proxy.user", "me"),
@@ -90,16 +86,67 @@ fn a_schedule_needs_a_time_zone_s3g_006() {
 
 #[test]
 fn all_problems_come_at_once() {
-    let found =
-        problems(&[("store.kafka.keys", "true"), ("behavior.on.null.values", "write"), ("timezone", "X")]);
-    assert_eq!(found.len(), 3, "{found:?}");
+    let keys = [
+        ("store.kafka.keys", "true"),
+        ("store.kafka.headers", "true"),
+        ("headers.format.class", "avro"),
+        ("timezone", "X"),
+        ("s3.object.tagging", "true"),
+        ("s3.object.tagging.key.value.pairs", "a:1,b"),
+    ];
+    let found = problems(&keys);
+    let found: Vec<_> = found.iter().map(|problem| problem.key.as_str()).collect();
+    let wrong =
+        ["keys.format.class", "headers.format.class", "s3.object.tagging.key.value.pairs", "timezone"];
+    assert_eq!(found, wrong);
+}
+
+const TIME: [(&str, &str); 4] = [
+    ("partitioner.class", "io.confluent.connect.storage.partitioner.TimeBasedPartitioner"),
+    ("path.format", "'year'=YYYY/'month'=MM/'day'=dd/'hour'=HH"),
+    ("partition.duration.ms", "3600000"),
+    ("timezone", "UTC"),
+];
+
+#[test]
+fn a_partitioner_says_what_it_needs_s3g_074_104_107_109() {
+    let field = ("partitioner.class", "io.confluent.connect.storage.partitioner.FieldPartitioner");
+    assert_eq!(problems(&[field])[0].key, "partition.field.name");
+    assert_eq!(problems(&[field, ("partition.field.name", "country, a.b")]), []);
+    assert_eq!(problems(&TIME), []);
+    for (missing, (key, _)) in TIME.iter().enumerate().skip(1) {
+        let keys: Vec<_> =
+            TIME.iter().enumerate().filter(|(at, _)| *at != missing).map(|(_, key)| *key).collect();
+        let found = problems(&keys);
+        assert_eq!(found.iter().map(|p| p.key.as_str()).collect::<Vec<_>>(), [*key]);
+    }
+    for (key, value) in [
+        ("path.format", "year=YYYY"),
+        ("path.format", "/"),
+        ("locale", "tlh"),
+        ("timezone", "Mars/Base"),
+        ("partition.duration.ms", "0"),
+    ] {
+        let found = problems(&[&TIME[..], &[(key, value)]].concat());
+        assert_eq!(found.iter().map(|p| p.key.as_str()).collect::<Vec<_>>(), [key], "{value}");
+    }
+    for class in ["DailyPartitioner", "HourlyPartitioner"] {
+        let class = format!("io.confluent.connect.storage.partitioner.{class}");
+        assert_eq!(problems(&[("partitioner.class", &class)])[0].key, "timezone");
+        assert_eq!(
+            problems(&[("partitioner.class", &class), ("timezone", "+05:30"), ("locale", "en-US")]),
+            []
+        );
+    }
+    for extractor in ["Wallclock", "Record", "RecordField", "recordfield", "record"] {
+        assert_eq!(problems(&[("timestamp.extractor", extractor)]), [], "{extractor}");
+    }
 }
 
 #[test]
 fn what_connect_does_anyway_is_accepted() {
     let keys = [
         ("store.kafka.keys", "false"),
-        ("s3.object.tagging", "false"),
         ("s3.wan.mode", "false"),
         ("s3.acl.canned", ""),
         ("s3.credentials.provider.class", "com.amazonaws.auth.DefaultAWSCredentialsProviderChain"),
