@@ -20,7 +20,6 @@ use super::standings::{Reset, Standings};
 use crate::task::budget::MemoryBudget;
 use crate::task::feed::{CommitOutcome, Feed, Planned, Reader, Standing};
 use crate::task::mark::Mark;
-use crate::task::recipe::Packed;
 
 /// Batches that wait for the task.
 const QUEUED_BATCHES: usize = 2;
@@ -32,7 +31,7 @@ struct Member {
     /// Of the topics with partitions that were assigned.
     topic_ids: Mutex<BTreeMap<Arc<str>, Arc<str>>>,
     standings: Standings,
-    recipe: Option<Packed>,
+    stable: bool,
     consumer: Arc<BaseConsumer<GroupContext>>,
     stop: Arc<AtomicBool>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
@@ -50,8 +49,8 @@ pub struct ConsumerOptions {
     pub drain_timeout: Duration,
     /// Tell the task when a partition has been read to its present end.
     pub tell_ends: bool,
-    /// The configuration that is kept with each range before it is published; `None`: the sink needs no intents.
-    pub recipe: Option<Packed>,
+    /// Ranges are to end at the same place every time, so it is found out whether the brokers keep commit metadata.
+    pub stable: bool,
 }
 
 /// Joins the group and starts reading.
@@ -86,7 +85,7 @@ pub fn start(options: ConsumerOptions) -> Result<Feed> {
     let reader = Arc::new(Member {
         topic_ids: Mutex::default(),
         standings: Standings::new(options.group, reset),
-        recipe: options.recipe,
+        stable: options.stable,
         consumer,
         stop,
         thread: Mutex::new(Some(thread)),
@@ -161,7 +160,7 @@ impl Reader for Member {
     ) -> Result<BTreeMap<TopicPartition, Standing>> {
         let (consumer, standings) = (self.consumer.clone(), self.standings.clone());
         let (partitions, resume) = (partitions.to_vec(), resume.clone());
-        let (ids, stable) = (lock(&self.topic_ids).clone(), self.recipe.is_some());
+        let (ids, stable) = (lock(&self.topic_ids).clone(), self.stable);
         blocking(move || standings.of(&consumer, &partitions, &resume, &ids, stable)).await
     }
 
@@ -190,14 +189,18 @@ impl Reader for Member {
     /// with where they end: a member that the group does not know any more is told so before anything is visible.
     async fn intend(&self, ranges: &[Planned]) -> Result<CommitOutcome> {
         self.check_topics(ranges).await?;
-        let Some(recipe) = self.recipe.clone().filter(|_| self.keeps_intents() != Some(false)) else {
+        if self.keeps_intents() == Some(false) || ranges.iter().all(|planned| planned.recipe.is_none()) {
             return Ok(CommitOutcome::Committed);
-        };
+        }
         let ids = lock(&self.topic_ids).clone();
         let intent = |planned: &Planned| {
-            let Planned { range, owed, .. } = planned;
+            let Planned { range, owed, recipe, .. } = planned;
             let id = ids.get(&range.partition.topic).cloned();
-            (range.start, Mark::intent(id, owed.unwrap_or(range.end), &recipe))
+            let mark = match recipe {
+                Some(recipe) => Mark::intent(id, owed.unwrap_or(range.end), recipe),
+                None => Mark::settled(id),
+            };
+            (range.start, mark)
         };
         self.commit_all(ranges, intent).await
     }
@@ -205,11 +208,10 @@ impl Reader for Member {
     /// Waits for the broker.
     async fn commit(&self, ranges: &[Planned]) -> Result<CommitOutcome> {
         let ids = lock(&self.topic_ids).clone();
-        let recipe = self.recipe.clone();
         let done = |planned: &Planned| {
-            let Planned { range, owed, .. } = planned;
+            let Planned { range, owed, recipe, .. } = planned;
             let id = ids.get(&range.partition.topic).cloned();
-            let mark = match (owed, &recipe) {
+            let mark = match (owed, recipe) {
                 // The rest of it is still to be published as it was begun.
                 (Some(end), Some(recipe)) => Mark::intent(id, *end, recipe),
                 _ => Mark::settled(id),

@@ -178,8 +178,7 @@ impl Worker {
             }
         }
         let stable = sink.delivery() == Delivery::StableRange && pipeline.unstable().is_none();
-        let packed = Packed::of(connector).filter(|_| stable);
-        let recipe = packed.as_ref().map_or_else(|| "".into(), |packed| packed.fingerprint.clone());
+        let recipe = Packed::of(connector).filter(|_| stable);
         let (registry, number) = (self.deployment.registry.clone(), status.task);
         let today = connector.clone();
         let restore: Restore = Arc::new(move |how| {
@@ -195,7 +194,7 @@ impl Worker {
             budget: self.budget.clone(),
             drain_timeout: REVOKE_DRAIN,
             tell_ends: goal.is_some(),
-            recipe: packed,
+            stable,
         })?;
         started(connector, &status);
         let task = SinkTask {

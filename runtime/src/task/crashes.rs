@@ -266,7 +266,7 @@ async fn live(world: &Shared<World>, fuse: Fuse, seed: usize) -> Result<()> {
         goal: Some(Arc::new(Goal::new([(tp, None)]))),
         direct: true,
         dead_letters: None,
-        recipe: "".into(),
+        recipe: None,
         restore: None,
     };
     task.run(feed).await

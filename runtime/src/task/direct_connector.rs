@@ -145,7 +145,7 @@ impl Worker {
             goal,
             direct: true,
             dead_letters,
-            recipe: "".into(),
+            recipe: None,
             restore: None,
         };
         task.run(feed).await

@@ -10,6 +10,8 @@ use tokio::sync::mpsc;
 
 use arrow::array::RecordBatch;
 
+use super::recipe::Packed;
+
 /// What happens to the task's partitions, in order.
 #[derive(Debug)]
 pub enum Membership {
@@ -81,6 +83,8 @@ pub struct Planned {
     pub epoch: u64,
     /// It is the beginning of an unfinished range that ends here.
     pub owed: Option<Offset>,
+    /// The configuration that publishes it; `None`: a range may end elsewhere the next time.
+    pub recipe: Option<Packed>,
 }
 
 /// What became of a commit.

@@ -193,7 +193,7 @@ impl Ledger {
         self.publishing = Some(end);
         let counts = self.counts(end);
         let range = FlushRange { counts, ..FlushRange::new(self.partition.clone(), start..end) };
-        Some(Planned { range, epoch: self.epoch, owed: self.owed.filter(|&owed| owed > end) })
+        Some(Planned { range, epoch: self.epoch, owed: self.owed.filter(|&owed| owed > end), recipe: None })
     }
 
     /// Nothing of it will be published any more.

@@ -154,7 +154,6 @@ impl Sink for Files {
 /// A group of one member, and a topic of one partition with a gap.
 struct Broker {
     world: Shared,
-    recipe: Arc<str>,
     seed: usize,
     batches: mpsc::Sender<Fetched>,
 }
@@ -197,9 +196,9 @@ impl Broker {
         let _ = self.batches.send(Fetched { epoch: 1, partition: tp(), what: Piece::End }).await;
     }
 
-    fn keep(&self, offset: Offset, end: Option<Offset>) -> Result<CommitOutcome> {
-        let recipe = Packed { fingerprint: self.recipe.clone(), text: self.recipe.clone() };
-        let mark = end.map_or_else(|| Mark::settled(None), |end| Mark::intent(None, end, &recipe));
+    fn keep(&self, offset: Offset, end: Option<Offset>, recipe: &Option<Packed>) -> Result<CommitOutcome> {
+        let recipe = recipe.as_ref().unwrap();
+        let mark = end.map_or_else(|| Mark::settled(None), |end| Mark::intent(None, end, recipe));
         step(&self.world, |world| {
             let forgetful = world.forgetful;
             let mark = if forgetful { Mark::settled(None) } else { mark };
@@ -251,13 +250,13 @@ impl Reader for Member {
     }
 
     async fn intend(&self, ranges: &[Planned]) -> Result<CommitOutcome> {
-        let Planned { range, owed, .. } = &ranges[0];
-        self.0.keep(range.start, Some(owed.unwrap_or(range.end)))
+        let Planned { range, owed, recipe, .. } = &ranges[0];
+        self.0.keep(range.start, Some(owed.unwrap_or(range.end)), recipe)
     }
 
     async fn commit(&self, ranges: &[Planned]) -> Result<CommitOutcome> {
-        let Planned { range, owed, .. } = &ranges[0];
-        self.0.keep(range.end, *owed)
+        let Planned { range, owed, recipe, .. } = &ranges[0];
+        self.0.keep(range.end, *owed, recipe)
     }
 
     async fn close(&self) -> Result<()> {
@@ -275,10 +274,11 @@ fn engine(world: &Shared, full: usize) -> Engine {
 /// One life of the process, with files of `full` records.
 async fn live(world: &Shared, fuse: Fuse, full: usize, seed: usize) -> (Result<()>, Arc<TaskStatus>) {
     world.lock().unwrap().fuse = fuse;
-    let recipe: Arc<str> = full.to_string().into();
+    let text: Arc<str> = full.to_string().into();
+    let recipe = Some(Packed { fingerprint: text.clone(), text });
     let (batch_sender, batches) = mpsc::channel(2);
     let (membership_sender, membership) = mpsc::unbounded_channel();
-    let broker = Broker { world: world.clone(), recipe: recipe.clone(), seed, batches: batch_sender };
+    let broker = Broker { world: world.clone(), seed, batches: batch_sender };
     membership_sender.send(Membership::Assigned { partitions: vec![tp()], epoch: 1 }).unwrap();
     let status = StatusBoard::default().register("c", 0, (Kind::Sink, "files"), &SecretSet::default());
     let (_topics, topics) = watch::channel(Vec::new());

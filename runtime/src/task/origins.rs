@@ -163,7 +163,7 @@ async fn run(mut batches: Vec<Vec<Vec<&'static str>>>) -> Result<()> {
         goal: Some(Arc::new(Goal::new([(tp, None)]))),
         direct: true,
         dead_letters: None,
-        recipe: "".into(),
+        recipe: None,
         restore: None,
     };
     task.run(feed).await

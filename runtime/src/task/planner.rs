@@ -141,7 +141,7 @@ fn happen(world: &mut World, task: &mut Task, event: &Event) -> Result<(), TestC
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
     fn every_offset_is_in_one_file_whatever_happens(events in prop::collection::vec(event(), 0..80)) {

@@ -18,6 +18,7 @@ use super::feed::Feed;
 use super::flush::{Due, Ledger};
 use super::goal::Goal;
 use super::pipeline::Pipeline;
+use super::recipe::Packed;
 use super::status::{State, TaskStatus};
 use crate::config::Tolerance;
 use crate::kafka::dead_letters::DeadLetters;
@@ -53,8 +54,8 @@ pub struct SinkTask {
     pub direct: bool,
     /// Where records go that cannot be processed; no range is committed before they are there.
     pub dead_letters: Option<Arc<DeadLetters>>,
-    /// Fingerprint of the configuration that records are published under.
-    pub recipe: Arc<str>,
+    /// The configuration that records are published under, if their ranges are to end at the same place every time.
+    pub recipe: Option<Packed>,
     /// For ranges that were begun under another one.
     pub restore: Option<Restore>,
 }

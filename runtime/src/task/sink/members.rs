@@ -11,6 +11,7 @@ use super::{Running, SinkTask};
 use crate::task::feed::{Fetched, Membership, Piece, Records, Standing, Unfinished};
 use crate::task::flush::{Due, Ledger};
 use crate::task::pipeline::Pipeline;
+use crate::task::recipe::Packed;
 use crate::task::retry;
 use crate::task::status::{AT_LEAST_ONCE, EXACTLY_ONCE};
 
@@ -119,26 +120,26 @@ impl Running {
             task,
             "{tp}: publishing of the records {start} to {end} was interrupted, it is done again"
         );
-        let Some(former) = recipe.as_ref().filter(|recipe| **recipe != self.task.recipe) else {
-            return Ok(());
-        };
-        let Some(engine) = how.as_ref().zip(self.task.restore.as_ref()).map(|(how, restore)| restore(how))
-        else {
+        let ours = self.task.recipe.as_ref().map(|ours| &ours.fingerprint);
+        let Some(fingerprint) = recipe.as_ref().filter(|recipe| Some(*recipe) != ours) else { return Ok(()) };
+        let Some((text, restore)) = how.as_ref().zip(self.task.restore.as_ref()) else {
             let text = format!(
-                "{tp}: the records {start} to {end} were being published with another configuration ({former}), which is \
+                "{tp}: the records {start} to {end} were being published with another configuration ({fingerprint}), which is \
                  too large to be kept"
             );
             return Err(ConnectError::user("recipe.unknown", text)
                 .hint("start the connector once with its former configuration, then with the new one"));
         };
         tracing::info!(connector, task, "{tp}: up to {end} the former configuration holds");
-        self.former.insert(tp.clone(), engine.map_err(|e| e.at(tp))?);
+        let engine = restore(text).map_err(|e| e.at(tp))?;
+        let recipe = Packed { fingerprint: fingerprint.clone(), text: text.clone() };
+        self.former.insert(tp.clone(), Formerly { engine, recipe });
         Ok(())
     }
 
     /// Nothing of a former configuration is left to do for this partition.
     pub(super) async fn end_former(&mut self, tp: &TopicPartition) -> Result<()> {
-        let Some(engine) = self.former.remove(tp) else { return Ok(()) };
+        let Some(Formerly { engine, .. }) = self.former.remove(tp) else { return Ok(()) };
         engine.sink.close(std::slice::from_ref(tp)).await?;
         let (status, stop) = (self.task.status.clone(), self.task.stop.clone());
         let opened = [Assignment::from(tp.clone())];
@@ -146,11 +147,15 @@ impl Running {
     }
 
     pub(super) fn sink_of(&self, tp: &TopicPartition) -> Arc<dyn Sink> {
-        self.former.get(tp).map_or_else(|| self.task.sink.clone(), |engine| engine.sink.clone())
+        self.former.get(tp).map_or_else(|| self.task.sink.clone(), |former| former.engine.sink.clone())
+    }
+
+    pub(super) fn recipe_of(&self, tp: &TopicPartition) -> Option<Packed> {
+        self.former.get(tp).map(|former| former.recipe.clone()).or_else(|| self.task.recipe.clone())
     }
 
     pub(super) fn pipeline_of(&self, tp: &TopicPartition) -> &Pipeline {
-        self.former.get(tp).map_or(&self.task.pipeline, |engine| &engine.pipeline)
+        self.former.get(tp).map_or(&self.task.pipeline, |former| &former.engine.pipeline)
     }
 
     fn tell_delivery(&self) {
@@ -255,7 +260,7 @@ impl Running {
         let (mut ours, mut former): (Vec<TopicPartition>, Vec<_>) = (Vec::new(), Vec::new());
         for tp in partitions {
             match self.former.remove(tp) {
-                Some(engine) => former.push((engine, tp.clone())),
+                Some(Formerly { engine, .. }) => former.push((engine, tp.clone())),
                 None => ours.push(tp.clone()),
             }
         }
@@ -274,5 +279,11 @@ impl Running {
     }
 }
 
-/// Engines of former configurations, by partition.
-pub(super) type Former = BTreeMap<TopicPartition, Engine>;
+/// A configuration that still has a range to publish.
+pub(super) struct Formerly {
+    engine: Engine,
+    recipe: Packed,
+}
+
+/// By partition.
+pub(super) type Former = BTreeMap<TopicPartition, Formerly>;

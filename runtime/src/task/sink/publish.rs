@@ -121,7 +121,10 @@ impl Running {
         self.begin(self.task.sink.clone(), planned).await
     }
 
-    async fn begin(&mut self, sink: Arc<dyn Sink>, planned: Vec<Planned>) -> Result<()> {
+    async fn begin(&mut self, sink: Arc<dyn Sink>, mut planned: Vec<Planned>) -> Result<()> {
+        for planned in &mut planned {
+            planned.recipe = self.recipe_of(&planned.range.partition);
+        }
         let is_cut =
             |p: &Planned| self.ledgers.get(&p.range.partition).is_some_and(|l| l.is_cut(p.range.end));
         let all_cuts = planned.iter().all(is_cut);
