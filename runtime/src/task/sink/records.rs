@@ -2,7 +2,9 @@
 
 use arrow::array::{AsArray, BooleanArray, Int64Array, RecordBatch};
 use arrow::datatypes::Int64Type;
-use connector_core::{Batch, ConnectError, Envelope, Rejection, Result, Run, Stage, TopicPartition};
+use connector_core::{
+    Batch, ConnectError, Envelope, Rejection, Result, Run, Stage, TopicPartition, failpoint,
+};
 
 use super::Running;
 use crate::config::Tolerance;
@@ -46,6 +48,7 @@ impl Running {
         if high_watermark >= 0 {
             self.task.status.set_lag(&tp, (high_watermark - last_offset - 1).max(0));
         }
+        failpoint::reach("sink.read");
         self.write(&tp, records).await
     }
 
