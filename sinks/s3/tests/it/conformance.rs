@@ -35,6 +35,34 @@ async fn one_object_a_record_conforms() {
 }
 
 #[tokio::test]
+async fn several_directories_and_keys_conform() {
+    let keys = [
+        ("flush.size", "5"),
+        ("partitioner.class", "time"),
+        ("path.format", "mm/ss"),
+        ("partition.duration.ms", "2000"),
+        ("timezone", "UTC"),
+        ("timestamp.extractor", "Record"),
+        ("rotate.interval.ms", "7000"),
+        ("rotate.file.on.partition.change", "false"),
+        ("store.kafka.keys", "true"),
+        ("keys.format.class", "json"),
+        ("behavior.on.null.values", "write"),
+    ];
+    conforms("conformance-time", &keys).await;
+    let keys = [&keys[1..], &[("flush.size", "100"), ("rotate.file.on.partition.change", "true")]].concat();
+    conforms("conformance-change", &keys).await;
+}
+
+#[tokio::test]
+async fn directories_by_field_conform() {
+    let keys = [("flush.size", "6"), ("partitioner.class", "field"), ("partition.field.name", "offset")];
+    conforms("conformance-field", &keys).await;
+    let keys = [&keys[..], &[("partitioner.max.open.files", "4")]].concat();
+    conforms("conformance-files", &keys).await;
+}
+
+#[tokio::test]
 async fn bytes_with_a_schedule_conform() {
     let keys = [
         ("flush.size", "100"),
