@@ -75,6 +75,20 @@ pub fn explain(keys: &Keys, store: &str, doing: &str, key: Option<&Path>, error:
             "RequestTimeTooSkewed" => {
                 user("s3.clock", "this machine's clock differs too much from S3's", "set the clock (NTP)")
             }
+            // Asked again, the answer would be the same.
+            "AccessControlListNotSupported" => {
+                let hint = "leave out `s3.acl.canned`, or let the bucket's object ownership allow lists";
+                user("s3.refused", &format!("{code}: {message}"), hint)
+            }
+            "InvalidTag"
+            | "NotImplemented"
+            | "InvalidArgument"
+            | "InvalidRequest"
+            | "KeyTooLongError"
+            | "EntityTooLarge"
+            | "InvalidBucketName"
+            | "KMS.NotFoundException"
+            | "KMS.DisabledException" => user("s3.refused", &format!("{code}: {message}"), ""),
             _ => external("s3.refused", &format!("{code}: {message}"), ""),
         };
     }

@@ -199,3 +199,6 @@ impl Object {
 }
 
 const TAGGING: &str = "allow s3:PutObjectTagging, or set `s3.object.behavior.on.tagging.error: ignore`";
+
+#[cfg(test)]
+mod tests;

@@ -265,7 +265,7 @@ fn file_of(values: &ArrayRef, ends: &[usize], skip: usize, spill: bool) -> Bytes
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 50, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 16, max_shrink_iters: 50, ..ProptestConfig::default() })]
     #[test]
     fn the_bytes_do_not_depend_on_the_batches(
         values in any_rows(),

@@ -2,8 +2,12 @@
 
 mod config;
 mod conformance;
+mod disk;
+mod kept;
 mod large;
 mod objects;
+mod parquet;
+mod protected;
 mod refusals;
 mod schemas;
 mod service;
