@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, StructArray};
+use arrow::array::{Array, ArrayRef, ListArray, StructArray};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Field, FieldRef};
 use bytes::BytesMut;
@@ -113,6 +113,7 @@ struct Input<'a> {
     values: Rows<'a>,
     nulls: Option<NullBuffer>,
     keys: Option<(Rows<'a>, Option<NullBuffer>)>,
+    list: Option<&'a ListArray>,
     headers: Option<Rows<'a>>,
     /// The values with the schemas of open files that they are written to.
     projected: Vec<(FieldRef, Result<Rows<'a>>)>,
@@ -165,6 +166,7 @@ impl Writer {
                 }
                 _ => None,
             },
+            list: envelope.headers(),
             headers: match (&shapes.headers, &headers) {
                 (Some(shape), Some(headers)) => Some(rows(&headers.field, &headers.rows, shape)?),
                 _ => None,
@@ -218,7 +220,7 @@ impl Writer {
         cut: &mut Option<Offset>,
         ready: &mut Vec<Ready>,
     ) -> Result<(), Failure> {
-        let Input { batch, directories, schema, values, keys, headers, projected, .. } = input;
+        let Input { batch, directories, schema, values, keys, list, headers, projected, .. } = input;
         if tombstone && settings.null_values != NullValues::Write {
             return Err(record(null_value()));
         }
@@ -236,19 +238,15 @@ impl Writer {
         let headers = match headers {
             None => None,
             Some(rows) => {
-                let list = Envelope::of(&batch.records).map_err(task)?.headers();
-                headers::check(list, row).map_err(record)?;
+                headers::check(*list, row).map_err(record)?;
                 Some(rows.get(row).map_err(|error| record(error.hint(HEADERS_FORM)))?)
             }
         };
-        let of_file = found.and_then(|file| self.open.get(file)?.schema.as_ref());
-        let change = match of_file {
-            Some(file) => schema::change(settings.compatibility, schema, file).map_err(record)?,
-            None => Change::None,
-        };
+        let change = self.compare(found, schema, settings.compatibility).map_err(record)?;
         let value = match change {
             _ if tombstone => None,
             Change::Project => {
+                let of_file = found.and_then(|file| self.open.get(file)?.schema.as_ref());
                 let found = projected.iter_mut().find(|(field, _)| Some(field) == of_file);
                 let Some((_, rows)) = found else {
                     return Err(task(ConnectError::internal("s3.projection", "a schema was not prepared")));
@@ -320,6 +318,24 @@ impl Writer {
             Some(self.current).filter(is_this).or_else(|| self.by_directory.get(self.text.as_str()).copied());
         self.shortcut = shortcut.zip(found).or(self.shortcut);
         Ok(found)
+    }
+
+    /// What the schema of a record means for the file that it belongs to.
+    #[inline]
+    fn compare(
+        &mut self,
+        file: Option<usize>,
+        schema: &FieldRef,
+        mode: SchemaCompatibility,
+    ) -> Result<Change> {
+        let known = file.and_then(|file| self.open.get_mut(file)?.schema.as_mut());
+        let Some(known) = known.filter(|known| !Arc::ptr_eq(known, schema)) else { return Ok(Change::None) };
+        let change = schema::change(mode, schema, known)?;
+        if change == Change::None {
+            // So that the rest of the batch need not be compared.
+            *known = Arc::clone(schema);
+        }
+        Ok(change)
     }
 
     /// Whether the files are closed before a record of this file and time.
