@@ -12,6 +12,7 @@ use serde_json::json;
 use tokio::runtime::Handle;
 use tokio::sync::{OnceCell, oneshot};
 
+use self::reader::Isolation;
 use super::admin::Admin;
 use super::client::{self, Role};
 use super::producer::{Delivered, OnDelivery, Producer, Record};
@@ -28,7 +29,7 @@ pub struct OffsetStore {
 #[derive(Default)]
 struct Stored {
     positions: Table,
-    /// How many tasks a connector had when it last began to write in transactions.
+    /// The most tasks that a connector had when it began to write in transactions.
     tasks: HashMap<String, usize>,
 }
 
@@ -42,11 +43,13 @@ impl OffsetStore {
 
     /// What was stored when this worker began, and since then by itself.
     async fn loaded(&self, of: &TopicPositions) -> Result<&Mutex<Stored>> {
-        self.loaded.get_or_try_init(|| async { self.read(of).await.map(Mutex::new) }).await
+        self.loaded
+            .get_or_try_init(|| async { self.read(of, Isolation::Committed).await.map(Mutex::new) })
+            .await
     }
 
     /// Reads the topic, which is made if there is none.
-    async fn read(&self, of: &TopicPositions) -> Result<Stored> {
+    async fn read(&self, of: &TopicPositions, isolation: Isolation) -> Result<Stored> {
         let TopicPositions { worker, admin, handle, .. } = of;
         admin.refresh().await?;
         admin.ensure(&self.spec(worker)).await?;
@@ -54,7 +57,8 @@ impl OffsetStore {
         let partitions = admin.partitions(&self.topic).unwrap_or(1);
         let settings = client::settings(worker, Role::Consumer, &ConfigMap::new(), handle)?;
         let topic = self.topic.clone();
-        let read = tokio::task::spawn_blocking(move || reader::read_all(settings, &topic, partitions)).await;
+        let read = move || reader::read_all(settings, &topic, partitions, isolation);
+        let read = tokio::task::spawn_blocking(read).await;
         read.map_err(|e| ConnectError::internal("task", "reading stored offsets broke off").caused_by(e))?
     }
 
@@ -130,13 +134,21 @@ impl TopicPositions {
 
     /// What all that wrote before have committed, whoever they were: to be called when they can write no more.
     pub async fn load_now(&self) -> Result<Vec<Position>> {
-        let now = self.store.read(self).await?.positions.of(&self.connector);
+        let now = self.store.read(self, Isolation::Committed).await?.positions.of(&self.connector);
         self.with_former(now).await
     }
 
-    /// How many tasks may have to be fenced.
+    /// How many tasks may have to be fenced: the most that there were. They may be in the middle of transactions, which are
+    /// not waited for.
     pub async fn former_tasks(&self) -> Result<usize> {
-        Ok(self.store.read(self).await?.tasks.get(&self.connector).copied().unwrap_or(0))
+        Ok(self
+            .store
+            .read(self, Isolation::Everything)
+            .await?
+            .tasks
+            .get(&self.connector)
+            .copied()
+            .unwrap_or(0))
     }
 
     async fn with_former(&self, mut now: Vec<Position>) -> Result<Vec<Position>> {

@@ -15,10 +15,11 @@ use crate::task::status::TaskStatus;
 
 /// How long one call waits before it says what it waits for, and is made again: librdkafka goes on meanwhile.
 const STEP: Duration = Duration::from_secs(5);
+const FIRST: Duration = Duration::from_millis(100);
 /// Kafka's default of `transaction.timeout.ms`.
 const TIMEOUT_MS: u64 = 60_000;
 
-/// A fatal error of the brokers of which the rest of the program has to know.
+/// Code of the error of brokers that have no transactions.
 pub const NO_TRANSACTIONS: &str = "kafka.no_transactions";
 
 type Native = ThreadedProducer<DeliveryContext>;
@@ -111,7 +112,7 @@ impl TransactionalProducer {
         call: impl Fn(&Native) -> KafkaResult<()> + Clone + Send + 'static,
     ) -> Result<(), Broken> {
         let doing = format!("{doing} a transaction of `{}`", self.id);
-        let mut waited = false;
+        let mut pause = FIRST;
         loop {
             let (producer, call) = (self.producer.clone(), call.clone());
             let outcome = tokio::task::spawn_blocking(move || call(producer.native())).await;
@@ -128,6 +129,10 @@ impl TransactionalProducer {
             }
             let told = kafka_error(&format!("{doing} failed"), &error);
             match &error {
+                // Said to be retriable, but the broker will not be another one.
+                _ if error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnsupportedFeature) => {
+                    return Err(Broken::Fatal(no_transactions(&error.to_string())));
+                }
                 KafkaError::Transaction(native) if native.txn_requires_abort() => {
                     return Err(Broken::Abort(told));
                 }
@@ -136,16 +141,16 @@ impl TransactionalProducer {
                 _ if error.rdkafka_error_code() == Some(RDKafkaErrorCode::OperationTimedOut) => {}
                 _ => return Err(Broken::Fatal(told.no_retry())),
             }
-            waited = true;
             self.status.trouble(format!("waiting: {told}"));
             tracing::warn!(
                 connector = self.status.connector,
                 task = self.status.task,
                 "{told}; still waiting"
             );
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(STEP);
         }
-        if waited {
+        if pause > FIRST {
             self.status.remark("");
         }
         Ok(())
@@ -166,10 +171,7 @@ impl TransactionalProducer {
                  stop the other one. If there is no other worker with this group.id and connector, a transaction was open \
                  for longer than transaction.timeout.ms: restart the task",
             ),
-            Code::UnsupportedFeature | Code::UnsupportedVersion => {
-                ConnectError::user(NO_TRANSACTIONS, format!("the brokers have no transactions: {text}"))
-                    .hint("set exactly.once.support: requested to run at least once here")
-            }
+            Code::UnsupportedFeature | Code::UnsupportedVersion => no_transactions(&text),
             Code::TransactionalIdAuthorizationFailed => {
                 ConnectError::user("kafka.transactional_id", format!("the transactional id `{id}` is not allowed"))
                     .hint("grant this principal Write and Describe on it, or on all ids that begin with the group.id")
@@ -187,6 +189,11 @@ impl TransactionalProducer {
             }
         })
     }
+}
+
+fn no_transactions(text: &str) -> ConnectError {
+    ConnectError::user(NO_TRANSACTIONS, format!("the brokers have no transactions: {text}"))
+        .hint("set exactly.once.support: requested to run at least once here")
 }
 
 impl Broken {

@@ -18,11 +18,25 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// How long nothing may come before it is called an error.
 const QUIET: Duration = Duration::from_secs(30);
 
-/// Reads the topic from its beginning to its present end, without what was not committed.
+/// What of transactions is read.
+#[derive(Clone, Copy, Debug)]
+pub enum Isolation {
+    /// Only what was committed.
+    Committed,
+    /// Also what was taken back or may still be.
+    Everything,
+}
+
+/// Reads the topic from its beginning to its present end.
 ///
 /// The end is that of all records, and not where the first open transaction begins: behind that there may be positions
-/// that were committed long ago. An open transaction is waited for.
-pub fn read_all(settings: ClientSettings, topic: &str, partitions: u32) -> Result<Stored> {
+/// that were committed long ago. Who reads what is committed waits for an open transaction.
+pub fn read_all(
+    settings: ClientSettings,
+    topic: &str,
+    partitions: u32,
+    isolation: Isolation,
+) -> Result<Stored> {
     let mut config = settings.config;
     config.set("group.id", "sidestream-offsets-reader");
     config.set("enable.auto.commit", "false");
@@ -45,8 +59,10 @@ pub fn read_all(settings: ClientSettings, topic: &str, partitions: u32) -> Resul
             left.insert(partition, end);
         }
     }
-    drop(ends);
-    let consumer = consumer(&mut config, "read_committed")?;
+    let consumer = match isolation {
+        Isolation::Committed => consumer(&mut config, "read_committed")?,
+        Isolation::Everything => ends,
+    };
     consumer.assign(&list).map_err(|e| failed(&e))?;
     let (mut all, mut quiet) = (Stored::default(), Duration::ZERO);
     const STEP: Duration = Duration::from_millis(100);
@@ -87,7 +103,9 @@ fn keep(all: &mut Stored, key: Option<&[u8]>, value: Option<&[u8]>) {
         let value: Option<Value> = value.and_then(|v| serde_json::from_slice(v).ok());
         let tasks = value.as_ref().and_then(|v| v.get("task-count")).and_then(Value::as_u64);
         let tasks = tasks.and_then(|tasks| usize::try_from(tasks).ok()).unwrap_or(0);
-        all.tasks.insert(connector.to_owned(), tasks);
+        let most = all.tasks.entry(connector.to_owned()).or_default();
+        *most = tasks.max(*most);
+        return;
     }
     let Ok((connector, partition)) = serde_json::from_slice::<(String, Map<String, Value>)>(key) else {
         return;
@@ -117,6 +135,18 @@ mod tests {
         ]);
         assert_eq!(all.positions.of("db").len(), 1);
         assert_eq!(all.positions.of("db")[0].offset["incrementing"], 2);
+    }
+
+    #[test]
+    fn the_most_tasks_that_a_connector_ever_had_count_and_are_no_position() {
+        let all = stored(&[
+            ("tasks-fencing-db", Some(r#"{"task-count":1}"#)),
+            ("tasks-fencing-db", Some(r#"{"task-count":4}"#)),
+            ("tasks-fencing-db", Some(r#"{"task-count":2}"#)),
+            ("tasks-fencing-db", None),
+        ]);
+        assert_eq!(all.tasks["db"], 4);
+        assert!(all.positions.of("db").is_empty());
     }
 
     #[test]

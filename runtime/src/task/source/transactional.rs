@@ -228,7 +228,7 @@ impl Running {
                 open.sent.clear();
             } else if !error.is_retriable() {
                 return Err(error);
-            } else if self.task.source.wants_acks() {
+            } else if self.task.source.wants_acks() && error.code == "kafka.MessageTimedOut" {
                 return Ok(End::GivenUp(error));
             } else {
                 open.sent.clear();
