@@ -19,7 +19,10 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 /// An error of librdkafka, with what to do about it.
 pub fn kafka_error(doing: &str, error: &KafkaError) -> ConnectError {
-    let code = error.rdkafka_error_code();
+    let code = match error {
+        KafkaError::AdminOp(code) => Some(*code),
+        _ => error.rdkafka_error_code(),
+    };
     let (domain, retry, hint) = match code {
         Some(
             RDKafkaErrorCode::Authentication

@@ -150,6 +150,12 @@ impl Refused {
         Self { stage: Stage::TaskPut, class, at: String::new(), error }
     }
 
+    /// What Kafka does not take from a source.
+    pub fn by_kafka(error: ConnectError) -> Self {
+        let class = "org.apache.kafka.connect.runtime.WorkerSourceTask".into();
+        Self { stage: Stage::KafkaProduce, class, at: String::new(), error }
+    }
+
     /// As Java would have thrown it; without what the message says of where it was.
     pub fn exception(&self) -> Exception {
         let mut exception = Exception::of(&self.error);

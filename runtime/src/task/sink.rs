@@ -187,18 +187,27 @@ impl Running {
         }
         let looked = Instant::now();
         self.ledgers.values_mut().for_each(|ledger| ledger.look_at_clock(self.limits, looked));
-        let budget = &self.task.budget;
+        let budget = self.task.budget.clone();
         let short = budget.used_bytes() * 100 > budget.total_bytes() * PRESSURE_PERCENT;
         // A publish that is under way frees memory by itself; only open files that wait for more records do not.
         if !short || self.publishing.is_some() {
             self.pressed = 0;
             return;
         }
+        self.pass_over();
         // Whoever holds much goes first; if that does not help within a second, everybody does.
         self.pressed += 1;
         let much = self.held_bytes() * 8 > budget.total_bytes();
         if (much || self.pressed > 4) && self.ledgers.values().any(Ledger::is_open) {
             self.force = self.force.max(Due::Written);
+        }
+    }
+
+    /// Acknowledges records that came to nothing, where the sink holds none before them: dead letters would be written
+    /// again after the next start, and a topic of nothing else would fill the memory.
+    fn pass_over(&mut self) {
+        for ledger in self.ledgers.values_mut().filter(|ledger| !ledger.is_open() && ledger.is_behind()) {
+            ledger.force(Due::Read);
         }
     }
 
@@ -211,6 +220,7 @@ impl Running {
         let give_up = self.give_up.clone();
         let finished = tokio::time::timeout(limit, async {
             self.take_the_rest().await?;
+            self.pass_over();
             self.finish_publishing().await
         })
         .await;

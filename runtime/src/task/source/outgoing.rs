@@ -14,7 +14,12 @@ use super::sender::Sender;
 use super::sent::{Failure, Origins, Sent, proxy_code, refuse};
 use crate::config::Tolerance;
 use crate::kafka::producer::Record;
+use crate::task::errors::Whereabouts;
+use crate::task::pipeline::Refused;
 use crate::task::status::Counters;
+
+/// The REST proxy's code of a record that cannot be processed.
+const UNPROCESSABLE: i32 = 42206;
 
 pub struct Outgoing {
     pub offset: SourceOffset,
@@ -62,7 +67,7 @@ impl SourceTask {
             outgoing.filtered += processed.filtered;
             for (number, rejection) in processed.rejected {
                 let row = number.and_then(|number| usize::try_from(number - base).ok());
-                self.reject(&mut outgoing, &origin.topic, row, rejection.error)?;
+                self.reject(&mut outgoing, &origin.topic, row, rejection, UNPROCESSABLE)?;
             }
             outgoing.runs.extend(processed.runs);
         }
@@ -70,45 +75,37 @@ impl SourceTask {
         Ok(outgoing)
     }
 
-    /// A record goes no further: its source answers for it, it is skipped, or it ends the task. `row`: of the polled
-    /// batch.
-    pub(super) fn reject(
+    /// A record goes no further: its source answers for it, with `code`, or it is skipped, or it ends the task. `row`: of
+    /// the polled batch.
+    fn reject(
         &self,
         outgoing: &mut Outgoing,
         topic: &Arc<str>,
         row: Option<usize>,
-        error: ConnectError,
+        refused: Refused,
+        code: i32,
     ) -> Result<()> {
+        let origin = row.and_then(|row| self.source.place(outgoing.offset.token, row));
+        self.status.record_failed(&refused, origin.as_deref().map(Whereabouts::Polled));
+        outgoing.rejected += 1;
         if let Some(acks) = &mut outgoing.acks {
-            outgoing.rejected += 1;
             if let Some(ack) = acks.get_mut(row.unwrap_or(0)) {
-                *ack = refuse(topic.clone(), 42206, &error);
+                *ack = refuse(topic.clone(), code, &refused.error);
             }
             return Ok(());
         }
-        self.skip(outgoing, topic, row, error)
-    }
-
-    /// As `reject`, where the source does not answer.
-    pub(super) fn skip(
-        &self,
-        outgoing: &mut Outgoing,
-        topic: &Arc<str>,
-        row: Option<usize>,
-        error: ConnectError,
-    ) -> Result<()> {
-        outgoing.rejected += 1;
-        let origin = row.and_then(|row| self.source.place(outgoing.offset.token, row));
         let place = match origin {
             Some(origin) => format!("a record for topic `{topic}` ({origin})"),
             None => format!("a record for topic `{topic}`"),
         };
         match self.tolerance {
             Tolerance::All => {
-                self.status.told_skipped(&format!("{place}: "), &error);
+                if !self.status.errors.log().enabled {
+                    self.status.told_skipped(&format!("{place}: "), &refused.error);
+                }
                 Ok(())
             }
-            Tolerance::None => Err(error.no_retry().at(place)),
+            Tolerance::None => Err(refused.error.no_retry().at(place)),
         }
     }
 
@@ -117,15 +114,8 @@ impl SourceTask {
         outgoing.refused.insert(failure.index);
         let origins = outgoing.origins.clone();
         let Some((topic, row)) = origins.find(failure.index) else { return Err(failure.error.no_retry()) };
-        match &mut outgoing.acks {
-            Some(acks) => {
-                outgoing.rejected += 1;
-                let answer = refuse(topic.clone(), proxy_code(&failure.error), &failure.error);
-                acks.get_mut(row).into_iter().for_each(|ack| *ack = answer.clone());
-                Ok(())
-            }
-            None => self.skip(outgoing, topic, Some(row), failure.error),
-        }
+        let code = proxy_code(&failure.error);
+        self.reject(outgoing, topic, Some(row), Refused::by_kafka(failure.error), code)
     }
 }
 
