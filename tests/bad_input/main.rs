@@ -3,6 +3,7 @@
 mod configuration;
 mod database;
 mod kafka;
+mod offsets;
 mod posts;
 mod s3;
 #[path = "../support/mod.rs"]

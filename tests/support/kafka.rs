@@ -155,12 +155,37 @@ impl Kafka {
 
     /// Sets the offset of a group as an administrator does: once it has no members any more.
     pub fn set_committed(&self, group: &str, topic: &str, partition: i32, offset: i64) {
+        self.set_committed_with(group, topic, partition, offset, "");
+    }
+
+    /// As [`Self::set_committed`], with metadata beside it.
+    pub fn set_committed_with(&self, group: &str, topic: &str, partition: i32, offset: i64, metadata: &str) {
         let consumer: BaseConsumer = self.config().set("group.id", group).create().unwrap();
         let mut wanted = TopicPartitionList::new();
-        wanted.add_partition_offset(topic, partition, Offset::Offset(offset)).unwrap();
+        let mut entry = wanted.add_partition(topic, partition);
+        entry.set_offset(Offset::Offset(offset)).unwrap();
+        entry.set_metadata(metadata);
         wait_until(TIMEOUT, &format!("{group} has no members"), || {
             consumer.commit(&wanted, CommitMode::Sync).ok()
         });
+    }
+
+    /// What stands beside the offset that a group has committed for a partition.
+    pub fn committed_metadata(&self, group: &str, topic: &str, partition: i32) -> String {
+        let consumer: BaseConsumer = self.config().set("group.id", group).create().unwrap();
+        let mut wanted = TopicPartitionList::new();
+        wanted.add_partition(topic, partition);
+        let committed = consumer.committed_offsets(wanted, TIMEOUT).unwrap();
+        committed.elements()[0].metadata().to_owned()
+    }
+
+    /// Lets the records of a partition before `offset` expire.
+    pub fn expire(&self, topic: &str, partition: i32, offset: i64) {
+        let admin: AdminClient<DefaultClientContext> = self.config().create().unwrap();
+        let mut before = TopicPartitionList::new();
+        before.add_partition_offset(topic, partition, Offset::Offset(offset)).unwrap();
+        let expired = block_on(admin.delete_records(&before, &AdminOptions::new())).unwrap();
+        expired.elements()[0].error().unwrap();
     }
 
     /// State and number of members of a group, as the broker sees them: `Stable`, `PreparingRebalance`, …
