@@ -154,7 +154,11 @@ impl<'a> Names<'a> {
         let Some((partition, start, end)) = parts() else { return Ok(None) };
         let end = match (end.strip_prefix(".keys"), end.strip_prefix(".headers")) {
             // Keys without values are tombstones (S3-08).
-            (Some(end), _) if series.rsplit(delim.as_str()).next() == Some(self.tombstones()) => end,
+            (Some(end), _)
+                if series.rsplit(delim.as_str()).next() == Some(&self.config.tombstone_directory) =>
+            {
+                end
+            }
             (None, None) => end,
             _ => return Ok(None),
         };
@@ -165,10 +169,6 @@ impl<'a> Names<'a> {
                 .hint("move it elsewhere, or have it verified by what wrote it"));
         };
         Ok(Some(Name { partition, start, series: series.to_owned(), content }))
-    }
-
-    fn tombstones(&self) -> &str {
-        "tombstone"
     }
 
     fn content(&self, end: &str) -> Option<Content> {
