@@ -5,14 +5,18 @@
 
 mod cleaners;
 mod converters;
+mod dlq;
 mod input;
 mod json;
 mod known;
+#[path = "../plugins/libraries.rs"]
+mod libraries;
 mod recording;
 mod s3;
 #[path = "../support/mod.rs"]
 mod support;
 mod tally;
+mod validate;
 
 use recording::Recording;
 
@@ -27,6 +31,11 @@ fn converters() {
 }
 
 #[test]
+fn dead_letters() {
+    Recording::found("dlq_golden.jsonl").iter().for_each(dlq::replay);
+}
+
+#[test]
 fn cleaners() {
     Recording::found("_pairs.jsonl").iter().for_each(cleaners::replay);
 }
@@ -34,7 +43,7 @@ fn cleaners() {
 /// Recordings of what this version does not do at all are counted, so that nobody takes them for replayed.
 #[test]
 fn recordings_without_a_runner() {
-    let replayed = ["s3_sink_golden.jsonl", "converter_golden.jsonl"];
+    let replayed = ["s3_sink_golden.jsonl", "converter_golden.jsonl", "dlq_golden.jsonl"];
     for recording in Recording::found("_golden.jsonl") {
         if !replayed.contains(&recording.file.as_str()) {
             println!("golden: {}: not yet: {} cases", recording.file, recording.lines.len());
