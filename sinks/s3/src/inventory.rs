@@ -141,7 +141,6 @@ impl<'a> Names<'a> {
     /// `None` for what is no object of records: it has another name, or it is a sibling.
     fn parse(&self, key: &str) -> Result<Option<Name>> {
         let Some(rest) = key.strip_prefix(&self.start) else { return Ok(None) };
-        let delim = &self.config.directory_delim;
         // The directory is never empty, so its end is part of `rest`.
         let Some(at) = rest.rfind(&self.name) else { return Ok(None) };
         let (series, name) = (&rest[..at], &rest[at + self.name.len()..]);
@@ -154,11 +153,7 @@ impl<'a> Names<'a> {
         let Some((partition, start, end)) = parts() else { return Ok(None) };
         let end = match (end.strip_prefix(".keys"), end.strip_prefix(".headers")) {
             // Keys without values are tombstones (S3-08).
-            (Some(end), _)
-                if series.rsplit(delim.as_str()).next() == Some(&self.config.tombstone_directory) =>
-            {
-                end
-            }
+            (Some(end), _) if series == self.config.tombstone_directory => end,
             (None, None) => end,
             _ => return Ok(None),
         };
