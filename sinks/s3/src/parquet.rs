@@ -34,7 +34,7 @@ pub enum Codec {
     Snappy,
     Gzip,
     Zstd,
-    /// In Hadoop's frames, as Connect writes it; not every reader has it.
+    /// In Hadoop's frames, as Connect writes it; DuckDB, for one, cannot read that.
     Lz4,
     /// What newer readers mean by LZ4.
     #[serde(rename = "lz4_raw")]
