@@ -36,6 +36,8 @@ struct Case {
     objects: Vec<Object>,
     /// `topic-partition` → offset
     committed_offsets: BTreeMap<String, i64>,
+    /// What the dead letter queue got, in order.
+    dlq: Option<Vec<Letter>>,
     task_state: String,
     error: Option<String>,
     // Of Connect's own texts, not compared.
@@ -48,6 +50,14 @@ struct Case {
     /// What else is recorded; a case that has any cannot pass.
     #[serde(flatten)]
     unknown: BTreeMap<String, Value>,
+}
+
+/// A record of the dead letter queue.
+#[derive(Deserialize)]
+struct Letter {
+    key: Option<String>,
+    value: Option<String>,
+    headers: Vec<Value>,
 }
 
 #[derive(Deserialize)]
@@ -215,6 +225,10 @@ impl Case {
             *recorded = bucket.into();
         }
         config.insert("store.url".to_owned(), s3.url.clone().into());
+        if self.key("partitioner.class").ends_with("BasedPartitioner") {
+            // Here open files are also closed when no record comes any more, which nothing recorded waits for.
+            config.insert("rotate.idle".to_owned(), "false".into());
+        }
         json!({"name": self.name(), "config": config}).to_string()
     }
 
@@ -225,7 +239,9 @@ impl Case {
             let (topic, partition) = key.rsplit_once('-')?;
             Some((topic.to_owned(), partition.parse().ok()?))
         });
-        let named = self.key("topics").split(',').map(str::trim).filter(|topic| !topic.is_empty());
+        let letters = self.key("errors.deadletterqueue.topic.name");
+        let named = self.key("topics").split(',').chain([letters]).map(str::trim);
+        let named = named.filter(|topic| !topic.is_empty());
         of_input.chain(committed).chain(named.map(|topic| (topic.to_owned(), 0))).collect()
     }
 
@@ -247,7 +263,22 @@ impl Case {
             (other, _) => return Err(format!("this runner does not know the task state {other}")),
         }
         self.compare_objects(bucket, &services.moto)?;
+        self.compare_letters(&services.kafka)?;
         self.compare_offsets(&services.kafka)
+    }
+
+    fn compare_letters(&self, kafka: &Kafka) -> Result<(), String> {
+        let Some(expected) = &self.dlq else { return Ok(()) };
+        let found = kafka.read(self.key("errors.deadletterqueue.topic.name"));
+        let bytes = |text: &Option<String>| text.as_ref().map(|text| text.as_bytes().to_vec());
+        let same = |(letter, found): (&Letter, &Record)| {
+            (bytes(&letter.key), bytes(&letter.value)) == (found.key.clone(), found.value.clone())
+                && letter.headers.len() == found.headers.len()
+        };
+        if found.len() == expected.len() && expected.iter().zip(&found).all(same) {
+            return Ok(());
+        }
+        Err(format!("{} dead letters, Connect has {}, or others", found.len(), expected.len()))
     }
 
     fn compare_objects(&self, bucket: &str, s3: &S3) -> Result<(), String> {

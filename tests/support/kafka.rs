@@ -111,8 +111,10 @@ impl Kafka {
 
     /// Writes the records in their order; all are acknowledged when this returns.
     pub fn produce(&self, records: impl IntoIterator<Item = Record>) {
-        let producer: FutureProducer =
-            self.config().set("linger.ms", "5").set("partitioner", "murmur2_random").create().unwrap();
+        // Without idempotence a batch that is sent again, as while a new topic gets its leader, comes after later ones.
+        let mut config = self.config();
+        config.set("enable.idempotence", "true").set("linger.ms", "5").set("partitioner", "murmur2_random");
+        let producer: FutureProducer = config.create().unwrap();
         let mut sent = Vec::new();
         for record in records {
             let mut headers = OwnedHeaders::new();
