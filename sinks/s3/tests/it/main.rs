@@ -3,14 +3,19 @@
 mod config;
 mod conformance;
 mod disk;
+mod inventory;
 mod kept;
 mod large;
+mod many;
 mod objects;
 mod parquet;
+mod partitions;
 mod protected;
+mod pure;
 mod refusals;
 mod schemas;
 mod service;
+mod siblings;
 mod splits;
 
 use std::collections::BTreeMap;
