@@ -216,6 +216,41 @@ fn delete(s3: &S3, bucket: &str, key: &str) {
 }
 
 #[test]
+fn directories_keys_and_tombstones_of_a_partition_are_counted_together() {
+    let keys = "flush.size: 12\npartitioner.class: field\npartition.field.name: kind\nstore.kafka.keys: true\n\
+                keys.format.class: json\nbehavior.on.null.values: write\nkey.converter: StringConverter";
+    let case = Case::files("verify-kinds", 1, keys);
+    case.kafka.produce((0..60).map(|n| {
+        let kind = ["a", "b", "c"][(n % 7 % 3) as usize];
+        let value = (n % 5 != 3).then(|| json!({ "kind": kind, "n": n }).to_string().into_bytes());
+        Record { value, ..Record::new(&case.id, "") }.key(format!("key {n}")).partition(0)
+    }));
+    case.run_to(1, 60);
+    let (code, report) = case.verify();
+    assert_eq!((code, Case::numbers(&report, 0)), (0, [60, 0, 0, 0]), "{report:#}");
+
+    let topic = case.dir.path().join("bucket/topics").join(&case.id);
+    let directories = files_in(&topic).unwrap();
+    assert_eq!(directories.len(), 4, "three kinds and the tombstones: {directories:?}");
+    for directory in directories {
+        let end = if directory.ends_with("tombstone") { ".keys.json" } else { ".json" };
+        let is_first = |path: &&PathBuf| {
+            let name = path.to_string_lossy();
+            name.ends_with(end) && (end == ".keys.json" || !name.ends_with(".keys.json"))
+        };
+        let files = files_in(&directory).unwrap();
+        let file = files.iter().find(is_first).unwrap();
+        let kept = fs::read(file).unwrap();
+        let lines = kept.iter().filter(|byte| **byte == b'\n').count() as i64;
+        fs::remove_file(file).unwrap();
+        let (code, report) = case.verify();
+        assert_eq!((code, Case::numbers(&report, 0)), (3, [60 - lines, 0, lines, 0]), "{file:?} {report:#}");
+        fs::write(file, &kept).unwrap();
+    }
+    assert_eq!(case.verify().0, 0);
+}
+
+#[test]
 fn offsets_that_hold_no_record_are_asked_of_kafka_before_anything_is_called_missing() {
     let case = Case::files("verify-gaps", 1, "flush.size: 5");
     for n in 0..10 {
