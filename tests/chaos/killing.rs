@@ -13,6 +13,9 @@ use crate::support::{Random, Sidestream, Task, wait_until};
 /// Records that are put at once, and the pause between.
 const RECORDS: i64 = 60;
 const PAUSE: Duration = Duration::from_millis(30);
+/// After so many the flow rests, as long as idle clocks need.
+const WAVE: i64 = 30 * RECORDS;
+const REST: Duration = Duration::from_secs(1);
 /// How long a worker lives that is killed at a random moment, in milliseconds.
 const LIFE: Range<u64> = 100..2500;
 /// How often a step is passed before it is the last one.
@@ -161,7 +164,7 @@ impl Flow {
         while !self.0.load(Ordering::Relaxed) {
             pipeline.put(next..next + RECORDS);
             next += RECORDS;
-            thread::sleep(PAUSE);
+            thread::sleep(if next % WAVE == 0 { REST } else { PAUSE });
         }
         next
     }

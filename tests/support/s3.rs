@@ -50,10 +50,10 @@ impl S3 {
     pub fn keys(&self, bucket: &str) -> Vec<String> {
         let (mut keys, mut token) = (Vec::new(), String::new());
         loop {
-            let mut query = vec![("encoding-type", "url"), ("list-type", "2")];
-            if !token.is_empty() {
-                query.push(("continuation-token", &token));
-            }
+            // In the order in which they are signed.
+            let mut query =
+                vec![("continuation-token", token.as_str()), ("encoding-type", "url"), ("list-type", "2")];
+            query.retain(|(_, value)| !value.is_empty());
             let page = self.expect(Method::GET, &format!("/{bucket}"), &query, b"");
             let page = String::from_utf8(page).unwrap();
             // A service may ignore the wish for encoded keys, and then says so by saying nothing.

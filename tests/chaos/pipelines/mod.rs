@@ -70,6 +70,7 @@ const SOURCE: &[&str] = &[
     "source.polled",
     "source.transaction_begun",
     "source.sent",
+    "source.delivered",
     "source.offsets_sent",
     "source.transaction_committed",
     "source.acknowledged",

@@ -30,7 +30,7 @@ fn directory(files: BTreeMap<String, Vec<u8>>) -> TempDir {
 }
 
 fn read(what: &str, path: &Path) -> BTreeMap<String, Vec<i64>> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/chaos/pipelines/numbers.py");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/chaos/pipelines/column.py");
     let output = Command::new(python()).arg(script).arg(what).arg(path).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()

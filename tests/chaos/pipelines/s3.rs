@@ -54,7 +54,7 @@ impl S3Sink {
     }
 
     fn is_bad(&self, n: i64) -> bool {
-        self.format == Format::Json && n % 83 == 7
+        self.format == Format::Json && n % 499 == 7
     }
 
     fn row(&self, n: i64) -> Value {
@@ -126,7 +126,7 @@ impl Pipeline for S3Sink {
     value.converter: org.apache.kafka.connect.json.JsonConverter
     value.converter.schemas.enable: true
     flush.size: 150
-    rotate.interval.ms: 500
+    rotate.interval.ms: 800
 "
             }
         };

@@ -1,7 +1,7 @@
 """Column `n` as readers that are not ours see it, as JSON: numbers by file.
 
-    numbers.py parquet DIRECTORY    all .parquet files below it
-    numbers.py delta TABLE          a Delta table, as one file without a name
+    column.py parquet DIRECTORY    all .parquet files below it
+    column.py delta TABLE          a Delta table, as one file without a name
 """
 import json, sys
 from pathlib import Path
