@@ -122,10 +122,9 @@ impl Account {
     pub fn doubts(&self, evidence: &Evidence) -> Offsets {
         let wrong = || self.sections.iter().filter(|section| !section.tally.is_clean());
         let several = evidence.extents.iter().any(|e| evidence.extents[0].series != e.series);
-        let (first, last) = (wrong().next(), wrong().last());
-        let ranges: Vec<_> = match (first, last) {
+        let ranges: Vec<_> = match wrong().next_back() {
             // Where records of several series mix, a gap shows far from where it is.
-            (Some(_), Some(last)) if several => vec![self.range.start..last.end],
+            Some(last) if several => Vec::from([self.range.start..last.end]),
             _ => wrong().filter(|s| s.tally.missing > 0).map(|s| s.start..s.end).collect(),
         };
         let kept =
