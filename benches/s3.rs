@@ -18,6 +18,9 @@ use tokio::runtime::Runtime;
 const ROWS: usize = 2_000;
 const BATCHES: usize = 25;
 
+/// Keys of a configuration.
+type Keys<'a> = &'a [(&'a str, &'a str)];
+
 fn partition() -> TopicPartition {
     TopicPartition::new("id.pin", 0)
 }
@@ -79,7 +82,7 @@ fn envelope(batch: usize, form: Form, values: ArrayRef) -> Batch {
 }
 
 /// A sink with a store of its own: what earlier rounds wrote is no part of this one's time.
-fn sink(keys: &[(&str, &str)]) -> Arc<dyn Sink> {
+fn sink(keys: Keys) -> Arc<dyn Sink> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let url = format!("memory://bench-{}", NEXT.fetch_add(1, Ordering::Relaxed) % 4);
     let mut map = testing::config(&[
@@ -116,7 +119,7 @@ fn formats(c: &mut Criterion) {
     let mut group = c.benchmark_group("s3");
     group.throughput(Throughput::Elements((ROWS * BATCHES) as u64)).sample_size(20);
     let parquet = ("format.class", "parquet");
-    let cases: [(&str, &[(&str, &str)], &[Batch]); 7] = [
+    let cases: [(&str, Keys, &[Batch]); 7] = [
         ("json, documents", &[], &documents),
         ("json, typed", &[], &rows),
         ("json, gzip, documents", &[("s3.compression.type", "gzip")], &documents),

@@ -54,17 +54,17 @@ impl Encryption {
     }
 }
 
-/// The address of a proxy with name and password in it.
-pub fn proxy(url: &str, user: Option<&str>, password: Option<&str>) -> Result<Secret, ()> {
-    let mut url = Url::parse(url).map_err(drop)?;
+/// The address of a proxy with name and password in it, unless it is none.
+pub fn proxy(url: &str, user: Option<&str>, password: Option<&str>) -> Option<Secret> {
+    let mut url = Url::parse(url).ok()?;
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-        return Err(());
+        return None;
     }
     if let Some(user) = user {
-        url.set_username(user)?;
-        url.set_password(password)?;
+        url.set_username(user).ok()?;
+        url.set_password(password).ok()?;
     }
-    Ok(Secret::new(url.as_str()))
+    Some(Secret::new(url.as_str()))
 }
 
 /// An open bucket.

@@ -125,6 +125,7 @@ fn other_programs_read_the_columns_of_every_type_and_codec() {
             "s3.bucket.name": bucket,
             "s3.region": "us-east-1",
             "store.url": s3.url,
+            "s3.acl.canned": "bucket-owner-full-control",
         });
         connectors.insert(format!("{topic}-{codec}"), connector);
     }

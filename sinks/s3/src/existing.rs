@@ -16,10 +16,10 @@ use object_store::{Error, ObjectStoreExt, PutPayload};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Existing {
     /// All records of ours, and perhaps later ones.
-    HasAll,
+    Complete,
     /// The first of ours.
-    HasFewer,
-    HasOthers,
+    Shorter,
+    Foreign,
 }
 
 /// A compressed object is read whole to be compared; a larger one (bytes) counts as another.
@@ -33,7 +33,7 @@ pub async fn compare(store: &Store, key: &Path, payload: &PutPayload) -> Result<
     let (size, ours_size) = (there.size, ours.len() as u64);
     let first = store.objects.get_range(key, 0..size.min(ours_size)).await.map_err(explain)?;
     if first.starts_with(&ours) {
-        return Ok(Existing::HasAll);
+        return Ok(Existing::Complete);
     }
     let packed = |magic: &[u8]| ours.starts_with(magic) && first.starts_with(magic);
     if (packed(GZIP) || packed(PARQUET)) && size <= LARGEST {
@@ -58,9 +58,9 @@ pub async fn compare(store: &Store, key: &Path, payload: &PutPayload) -> Result<
 
 fn relation(has_all: bool, has_fewer: bool) -> Existing {
     match (has_all, has_fewer) {
-        (true, _) => Existing::HasAll,
-        (_, true) => Existing::HasFewer,
-        _ => Existing::HasOthers,
+        (true, _) => Existing::Complete,
+        (_, true) => Existing::Shorter,
+        _ => Existing::Foreign,
     }
 }
 

@@ -169,13 +169,13 @@ impl Object {
     /// elsewhere before a crash shows as a longer or a shorter object, and no record of it may be lost.
     async fn settle(&self, store: &Store, payload: &PutPayload) -> Result<()> {
         match existing::compare(store, &self.key, payload).await? {
-            Existing::HasAll => Ok(()),
-            Existing::HasFewer => {
+            Existing::Complete => Ok(()),
+            Existing::Shorter => {
                 self.warn_of_fewer();
                 let put = self.put_once(store, payload, PutMode::Overwrite, &self.tags).await;
                 put.map_err(|cause| store.explain("putting", Some(&self.key), &cause))
             }
-            Existing::HasOthers => Err(self.taken(store)),
+            Existing::Foreign => Err(self.taken(store)),
         }
     }
 

@@ -239,7 +239,8 @@ impl Place {
     fn proxy(&self) -> Result<Option<Secret>, ()> {
         let Some(url) = said(self.proxy_url.as_ref()) else { return Ok(None) };
         let password = self.proxy_password.as_ref().map(Secret::reveal);
-        connector_aws::s3::proxy(&url, said(self.proxy_user.as_ref()).as_deref(), password).map(Some)
+        let user = said(self.proxy_user.as_ref());
+        connector_aws::s3::proxy(&url, user.as_deref(), password).map(Some).ok_or(())
     }
 }
 

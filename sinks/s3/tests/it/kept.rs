@@ -54,7 +54,8 @@ async fn body(name: &str) -> Vec<u8> {
 #[tokio::test]
 async fn no_record_of_a_compressed_object_is_lost_to_one_with_fewer() {
     type Make = fn(std::ops::Range<i64>) -> Batch;
-    let cases: [(&str, &[(&str, &str)], Make); 4] = [
+    type Keys = &'static [(&'static str, &'static str)];
+    let cases: [(&str, Keys, Make); 4] = [
         ("kept-json", &[], texts),
         ("kept-gzip", &[("s3.compression.type", "gzip")], texts),
         ("kept-parquet", &[("format.class", "parquet")], numbers),

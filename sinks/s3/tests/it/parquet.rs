@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use connector_core::arrow::array::{Array, ArrayRef, Int64Array, StringArray, StructArray};
-use connector_core::arrow::datatypes::Field;
+use connector_core::arrow::array::{
+    Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, StructArray,
+};
+use connector_core::arrow::datatypes::{Field, Int64Type};
 use connector_core::{Batch, ConfigMap, Form, Sink, Stage, TaskInfo, testing};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
@@ -30,12 +32,9 @@ fn rows(offsets: std::ops::Range<i64>) -> Batch {
 fn read(file: Vec<u8>) -> (Vec<i64>, String) {
     let builder = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(file)).unwrap();
     let codec = builder.metadata().row_group(0).column(0).compression().to_string();
-    let numbers = builder.build().unwrap().flat_map(|batch| {
-        let batch = batch.unwrap();
-        let column = batch["n"].as_any().downcast_ref::<Int64Array>().unwrap().values().to_vec();
-        column
-    });
-    (numbers.collect(), codec)
+    let batches = builder.build().unwrap().map(|batch| batch.unwrap());
+    let column = |batch: RecordBatch| batch["n"].as_primitive::<Int64Type>().values().to_vec();
+    (batches.flat_map(column).collect(), codec)
 }
 
 #[tokio::test]

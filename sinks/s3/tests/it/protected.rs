@@ -79,7 +79,8 @@ async fn objects_are_encrypted_as_asked_s3_09() {
     // Without a signature only what is public can be read.
     let public = ("s3.acl.canned", "public-read");
     let kms = [("s3.ssea.name", "aws:kms"), ("s3.sse.kms.key.id", "the-key"), public];
-    let cases: [(&str, &[(&str, &str)], &[&str]); 2] = [
+    type Keys<'a> = &'a [(&'a str, &'a str)];
+    let cases: [(&str, Keys, &[&str]); 2] = [
         ("aes", &[("s3.ssea.name", "AES256"), public], &["x-amz-server-side-encryption: AES256"]),
         (
             "kms",
