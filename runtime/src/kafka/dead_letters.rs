@@ -171,7 +171,7 @@ impl DeadLetters {
         if let Err(error) = self.options.producer.send(&record, waits.clone(), number).await {
             waits.delivered(number, Err(error));
         }
-        self.failure()
+        self.deliveries.failure()
     }
 
     /// As [`Self::send`], of a record that fails its task: waits for the delivery, and does nothing if it was made before.
@@ -190,26 +190,7 @@ impl DeadLetters {
     /// Waits until every letter that was sent before this call is delivered. After one was lost it always fails: offsets
     /// of its record must not be committed.
     pub async fn settled(&self) -> Result<()> {
-        let until = lock(&self.deliveries.open).next;
-        loop {
-            let changed = self.deliveries.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            self.failure()?;
-            if lock(&self.deliveries.open).numbers.first().is_none_or(|first| *first >= until) {
-                return Ok(());
-            }
-            changed.await;
-        }
-    }
-
-    fn failure(&self) -> Result<()> {
-        match lock(&self.deliveries.open).failed.clone() {
-            None => Ok(()),
-            Some(Failure { message, hint }) => {
-                Err(ConnectError::user("dead_letters.write", message).hint(hint))
-            }
-        }
+        self.deliveries.settled().await
     }
 
     fn counters(&self) -> &ErrorCounters {
@@ -252,6 +233,30 @@ impl Deliveries {
         open.numbers.insert(number);
         number
     }
+
+    async fn settled(&self) -> Result<()> {
+        let until = lock(&self.open).next;
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            // From here on no change is missed.
+            changed.as_mut().enable();
+            self.failure()?;
+            if lock(&self.open).numbers.first().is_none_or(|first| *first >= until) {
+                return Ok(());
+            }
+            changed.await;
+        }
+    }
+
+    fn failure(&self) -> Result<()> {
+        match lock(&self.open).failed.clone() {
+            None => Ok(()),
+            Some(Failure { message, hint }) => {
+                Err(ConnectError::user("dead_letters.write", message).hint(hint))
+            }
+        }
+    }
 }
 
 /// What the producer tells of a letter's delivery.
@@ -282,13 +287,59 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use connector_core::Kind;
+    use futures::FutureExt;
 
-    #[test]
-    fn numbers_are_open_until_they_are_delivered() {
-        let deliveries = Deliveries::default();
-        assert_eq!((deliveries.number(), deliveries.number()), (0, 1));
-        lock(&deliveries.open).numbers.remove(&0);
-        assert_eq!(lock(&deliveries.open).numbers.first(), Some(&1));
+    use super::*;
+    use crate::config::SecretSet;
+    use crate::task::status::StatusBoard;
+
+    fn waiting(deliveries: &Arc<Deliveries>) -> Waiting {
+        let status = StatusBoard::default().register("c", 0, (Kind::Sink, "s"), &SecretSet::default());
+        Waiting { deliveries: deliveries.clone(), status, topic: "dead".to_owned() }
+    }
+
+    #[tokio::test]
+    async fn whoever_commits_waits_for_the_letters_before_and_for_no_later_ones() {
+        let deliveries = Arc::new(Deliveries::default());
+        let waits = waiting(&deliveries);
+        assert!(deliveries.settled().now_or_never().unwrap().is_ok(), "nothing was sent");
+        let (first, second) = (deliveries.number(), deliveries.number());
+        let settled = deliveries.settled();
+        tokio::pin!(settled);
+        assert!(settled.as_mut().now_or_never().is_none());
+        let later = deliveries.number();
+        waits.delivered(second, Ok((0, 0)));
+        assert!(settled.as_mut().now_or_never().is_none(), "the first one is on its way");
+        waits.delivered(first, Ok((0, 1)));
+        assert!(settled.now_or_never().unwrap().is_ok(), "the later one does not count");
+        assert!(deliveries.settled().now_or_never().is_none());
+        waits.delivered(later, Ok((0, 2)));
+        assert!(deliveries.settled().now_or_never().unwrap().is_ok());
+    }
+
+    #[tokio::test]
+    async fn after_a_lost_letter_nothing_is_ever_settled() {
+        let deliveries = Arc::new(Deliveries::default());
+        let waits = waiting(&deliveries);
+        let (lost, other) = (deliveries.number(), deliveries.number());
+        let settled = deliveries.settled();
+        tokio::pin!(settled);
+        assert!(settled.as_mut().now_or_never().is_none());
+        waits.delivered(
+            lost,
+            Err(ConnectError::user("kafka.MessageSizeTooLarge", "too large").hint("raise it")),
+        );
+        let error = settled.now_or_never().unwrap().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "a record could not be written to the dead letter queue dead: too large (raise it)"
+        );
+        waits.delivered(other, Ok((0, 0)));
+        assert!(deliveries.settled().now_or_never().unwrap().is_err());
+        assert_eq!(
+            waits.status.errors.counters.dead_letters_failed.load(std::sync::atomic::Ordering::Relaxed),
+            1
+        );
     }
 }
