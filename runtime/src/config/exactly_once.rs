@@ -120,7 +120,12 @@ pub(super) fn read(
     }
     if let Some(problem) = read.offsets_topic.as_deref().and_then(name_problem) {
         let message = format!("`offsets.storage.topic`: the name {problem}");
-        settings.error("offsets.storage.topic", message, "name a topic of this connector's own", report);
+        settings.error(
+            "offsets.storage.topic",
+            message,
+            "letters, digits, `.`, `_` and `-`, at most 249",
+            report,
+        );
     }
     read
 }

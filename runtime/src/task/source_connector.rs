@@ -1,6 +1,6 @@
 //! A connector that writes to Kafka: its tasks, and what they may promise.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use connector_core::{ConnectError, Kind, Result, Source, SourceContext, TaskConfig};
@@ -11,7 +11,7 @@ use super::pipeline::Pipeline;
 use super::positions::Positions;
 use super::retry;
 use super::source::{SourceTask, Transacted, Way};
-use super::status::{AT_LEAST_ONCE, EXACTLY_ONCE, TaskStatus};
+use super::status::{AT_LEAST_ONCE, EXACTLY_ONCE, State, TaskStatus};
 use super::worker::Worker;
 use crate::config::{Boundary, ConnectorConfig, PluginUse};
 use crate::kafka::client::{self, Role};
@@ -27,8 +27,16 @@ struct Assigned {
     task: TaskConfig,
     /// Of the connector, which may have a topic of its own.
     offsets: Arc<OffsetStore>,
-    /// Whether it writes in transactions.
-    transactions: bool,
+    mode: Mode,
+    /// That has taken over already; for the first start.
+    producer: Mutex<Option<TransactionalProducer>>,
+}
+
+#[derive(Clone)]
+enum Mode {
+    Transactions,
+    /// And why there are no transactions, if there should be.
+    Pipelined(String),
 }
 
 impl Worker {
@@ -43,18 +51,28 @@ impl Worker {
             Some(topic) => OffsetStore::new(topic.clone()),
             None => self.offsets.clone(),
         };
-        let (transactions, why) = match self.fence(connector, &offsets, plan.len(), first).await {
+        let plugin_of = (Kind::Source, plugin.component.name.as_str());
+        let statuses: Vec<_> =
+            (0..plan.len()).map(|task| self.status_of(connector, task, first, plugin_of)).collect();
+        let probe =
+            plugin.component.create_source(&plugin.config, &info(connector, 0)).map_err(wrong_config)?;
+        let (mode, producers) = match self.fence(connector, probe.as_ref(), &offsets, &statuses).await {
+            Ok(fenced) => fenced,
             Err(_) if self.stop.is_cancelled() => return Ok(()),
-            fenced => fenced?,
+            Err(error) => {
+                // The caller says it of the first.
+                statuses.iter().skip(1).for_each(|status| status.set(State::Failed, error.to_string()));
+                return Err(error);
+            }
         };
+        let mut producers = producers.into_iter();
         let mut tasks = Vec::new();
-        for (task, config) in plan.into_iter().enumerate() {
-            let status = self.status_of(connector, task, first, (Kind::Source, &plugin.component.name));
+        for (config, status) in plan.into_iter().zip(statuses) {
             let (worker, connector, plugin) = (self.clone(), connector.clone(), plugin.clone());
-            let assigned = Assigned { task: config, offsets: offsets.clone(), transactions };
-            let why = why.clone();
+            let producer = Mutex::new(producers.next());
+            let assigned = Assigned { task: config, offsets: offsets.clone(), mode: mode.clone(), producer };
             tasks.push(tokio::spawn(async move {
-                let run = || worker.source_task(&connector, &plugin, status.clone(), &assigned, &why);
+                let run = || worker.source_task(&connector, &plugin, status.clone(), &assigned);
                 worker.run_task(&connector, &status, run).await;
             }));
         }
@@ -63,44 +81,51 @@ impl Worker {
     }
 
     /// Makes sure that no task of an earlier run writes any more, before one of this run reads what it is to go on from.
-    /// Whether there are to be transactions; if not, why.
+    /// Gives the producers of the tasks, if there are to be transactions.
     async fn fence(
         &self,
         connector: &ConnectorConfig,
+        source: &dyn Source,
         offsets: &Arc<OffsetStore>,
-        tasks: usize,
-        status: &Arc<TaskStatus>,
-    ) -> Result<(bool, String)> {
+        statuses: &[Arc<TaskStatus>],
+    ) -> Result<(Mode, Vec<TransactionalProducer>)> {
         let wish = &connector.exactly_once;
-        if !wish.enabled {
+        let Some(status) = statuses.first().filter(|_| wish.enabled) else {
             // As configured, which is nothing to tell.
-            return Ok((false, String::new()));
-        }
+            return Ok((Mode::Pipelined(String::new()), Vec::new()));
+        };
         let stop = &self.stop;
-        let first = self.transactional(connector, 0, None, status)?;
+        let first = self.transactional(connector, 0, source, status)?;
         let positions = self.positions_in(offsets, &connector.name, first.producer().clone())?;
         let former = retry::with_backoff(status, stop, || positions.former_tasks()).await?;
         let taking_over = async {
             let mut producers = vec![first.clone()];
-            for task in 1..tasks.max(former) {
-                producers.push(self.transactional(connector, task, None, status)?);
+            for task in 1..statuses.len().max(former) {
+                producers.push(self.transactional(
+                    connector,
+                    task,
+                    source,
+                    statuses.get(task).unwrap_or(status),
+                )?);
             }
             try_join_all(producers.iter().map(TransactionalProducer::init)).await?;
             // This transaction also shows whether the brokers have any.
             first.begin().await?;
-            positions.store_tasks(tasks).await?;
+            positions.store_tasks(statuses.len()).await?;
             first.commit().await.map_err(Broken::error)?;
-            join_all(producers.into_iter().map(TransactionalProducer::close)).await;
-            Ok(())
+            let no_longer = producers.split_off(statuses.len());
+            join_all(no_longer.into_iter().map(TransactionalProducer::close)).await;
+            Ok(producers)
         };
         let taken = tokio::select! {
             taken = taking_over => taken,
             () = stop.cancelled() => Err(ConnectError::external("stop", "stopped while taking over")),
         };
         match taken {
-            Ok(()) => Ok((true, String::new())),
+            Ok(producers) => Ok((Mode::Transactions, producers)),
             Err(error) if error.code == NO_TRANSACTIONS && !wish.required => {
-                Ok((false, ConnectError { hint: String::new(), ..error }.to_string()))
+                let why = ConnectError { hint: String::new(), ..error }.to_string();
+                Ok((Mode::Pipelined(why), Vec::new()))
             }
             Err(error) => Err(error),
         }
@@ -111,7 +136,7 @@ impl Worker {
         &self,
         connector: &ConnectorConfig,
         task: usize,
-        patience: Option<Duration>,
+        source: &dyn Source,
         status: &Arc<TaskStatus>,
     ) -> Result<TransactionalProducer> {
         let worker = &self.deployment.worker;
@@ -121,7 +146,12 @@ impl Worker {
             Boundary::Poll => Duration::ZERO,
             Boundary::Interval(interval) => interval,
         };
-        TransactionalProducer::new(settings, &id, Times { planned, patience }, status.clone())
+        TransactionalProducer::new(
+            settings,
+            &id,
+            Times { planned, patience: patience(source) },
+            status.clone(),
+        )
     }
 
     async fn source_task(
@@ -130,7 +160,6 @@ impl Worker {
         plugin: &PluginUse,
         status: Arc<TaskStatus>,
         assigned: &Assigned,
-        why: &str,
     ) -> Result<()> {
         let info = info(connector, status.task);
         let source: Arc<dyn Source> =
@@ -155,14 +184,14 @@ impl Worker {
             Ok(way) => way,
             Err(error) => return stopped(Err(error)),
         };
-        match (assigned.transactions, source.exactly_once()) {
-            (true, true) => status.set_delivery(EXACTLY_ONCE, ""),
-            (true, false) => {
+        match (&assigned.mode, source.exactly_once()) {
+            (Mode::Transactions, true) => status.set_delivery(EXACTLY_ONCE, ""),
+            (Mode::Transactions, false) => {
                 let plugin = &plugin.component.name;
                 let why = format!("{plugin} as it is configured cannot say exactly what it has read");
                 status.set_delivery(AT_LEAST_ONCE, why);
             }
-            (false, _) => status.set_delivery(AT_LEAST_ONCE, why),
+            (Mode::Pipelined(why), _) => status.set_delivery(AT_LEAST_ONCE, why),
         }
         started(connector, &status);
         let task = SourceTask {
@@ -187,15 +216,12 @@ impl Worker {
         assigned: &Assigned,
     ) -> Result<(Way, Vec<connector_core::Position>)> {
         let worker = &self.deployment.worker;
-        // Somebody waits for each record of a source that answers: no delivery may hang for long. For the others a broker
-        // that is away is waited for, as Connect does (D-07).
-        let patience = source.wants_acks().then_some(PATIENCE);
-        if !assigned.transactions {
+        if let Mode::Pipelined(_) = assigned.mode {
             let mut settings =
                 client::settings(worker, Role::Producer, &connector.producer_overrides, &self.handle)?;
             let config = &mut settings.config;
             if config.get("delivery.timeout.ms").is_none() && config.get("message.timeout.ms").is_none() {
-                let ms = patience.map_or(i32::MAX as u128, |patience| patience.as_millis());
+                let ms = patience(source).map_or(i32::MAX as u128, |patience| patience.as_millis());
                 config.set("message.timeout.ms", ms.to_string());
             }
             let producer = self.producers.get(settings)?;
@@ -203,13 +229,20 @@ impl Worker {
             let positions = retry::with_backoff(status, &self.stop, || store.load()).await?;
             return Ok((Way::Pipelined { producer, positions: store }, positions));
         }
-        let producer = self.transactional(connector, status.task, patience, status)?;
-        tokio::select! {
-            taken = producer.init() => taken?,
-            () = self.stop.cancelled() => {
-                return Err(ConnectError::external("stop", "stopped while taking over"));
+        let ready = assigned.producer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let producer = match ready {
+            Some(producer) => producer,
+            None => {
+                let producer = self.transactional(connector, status.task, source, status)?;
+                tokio::select! {
+                    taken = producer.init() => taken?,
+                    () = self.stop.cancelled() => {
+                        return Err(ConnectError::external("stop", "stopped while taking over"));
+                    }
+                }
+                producer
             }
-        }
+        };
         // Only now: before, the former task may have committed more.
         let positions = self.positions_in(&assigned.offsets, &connector.name, producer.producer().clone())?;
         let stored = retry::with_backoff(status, &self.stop, || positions.load_now()).await?;
@@ -239,4 +272,10 @@ impl Worker {
             producer,
         })
     }
+}
+
+/// Somebody waits for each record of a source that answers: no delivery may hang for long. For the others a broker that is
+/// away is waited for, as Connect does (D-07).
+fn patience(source: &dyn Source) -> Option<Duration> {
+    source.wants_acks().then_some(PATIENCE)
 }

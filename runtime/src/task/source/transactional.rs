@@ -91,6 +91,9 @@ impl SourceTask {
             // So that readers need not wait until the brokers lose patience. Whether it works changes nothing.
             let _ = tokio::time::timeout(GIVE_BACK, running.transacted.producer.abort()).await;
         }
+        let producer = running.transacted.producer.clone();
+        drop(running);
+        producer.close().await;
         outcome
     }
 }
