@@ -14,6 +14,7 @@ mod file;
 mod format;
 mod headers;
 mod inert;
+mod input;
 mod inventory;
 mod layout;
 mod object;

@@ -6,23 +6,19 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, ListArray, StructArray};
-use arrow::buffer::NullBuffer;
-use arrow::datatypes::{DataType, Field, FieldRef};
+use arrow::datatypes::FieldRef;
 use bytes::BytesMut;
 use connector_aws::parts::Upload;
-use connector_core::envelope::{KEY, VALUE};
-use connector_core::json::{DecimalFormat, NAME};
+use connector_core::json::DecimalFormat;
 use connector_core::{
-    Batch, ConfigProblem, ConnectError, Envelope, Form, Offset, Rejection, Result, Stage, TopicPartition,
-    Written,
+    Batch, ConfigProblem, ConnectError, Envelope, Offset, Rejection, Result, Stage, TopicPartition, Written,
 };
 
-use crate::config::{Config, Format, HeaderConverter, NullValues, SchemaCompatibility};
+use crate::config::{Config, HeaderConverter, NullValues, SchemaCompatibility};
 pub use crate::file::Ready;
-use crate::file::{OpenFile, Parts, Shape, Shapes};
-use crate::format::Rows;
-use crate::headers::{self, Headers};
+use crate::file::{OpenFile, Parts, Shapes};
+use crate::headers;
+use crate::input::{Columns, Input};
 use crate::object::Object;
 use crate::partition::{Directories, Partitioning, Shortcut};
 use crate::schema::{self, Change};
@@ -37,11 +33,11 @@ pub struct Settings {
     rotate_interval_ms: Option<i64>,
     rotate_on_change: bool,
     max_open_files: usize,
-    decimals: DecimalFormat,
+    pub decimals: DecimalFormat,
     null_values: NullValues,
     tombstone_directory: String,
-    header_converter: HeaderConverter,
-    compatibility: SchemaCompatibility,
+    pub header_converter: HeaderConverter,
+    pub compatibility: SchemaCompatibility,
 }
 
 impl Settings {
@@ -105,18 +101,14 @@ pub struct Writer {
     text: String,
 }
 
-/// What there is to write of a batch.
-struct Input<'a> {
-    batch: &'a Batch,
-    directories: Directories<'a>,
-    schema: &'a FieldRef,
-    values: Rows<'a>,
-    nulls: Option<NullBuffer>,
-    keys: Option<(Rows<'a>, Option<NullBuffer>)>,
-    list: Option<&'a ListArray>,
-    headers: Option<Rows<'a>>,
-    /// The values with the schemas of open files that they are written to.
-    projected: Vec<(FieldRef, Result<Rows<'a>>)>,
+/// Where a record is.
+#[derive(Clone, Copy)]
+struct Row {
+    /// In the batch.
+    number: usize,
+    offset: Offset,
+    /// It has no value.
+    tombstone: bool,
 }
 
 /// Why a record is not written.
@@ -142,43 +134,8 @@ impl Writer {
         let offsets = envelope
             .offsets()
             .ok_or_else(|| ConnectError::internal("envelope", "a batch for a sink has no offsets"))?;
-        let schema = field(batch, VALUE)
-            .ok_or_else(|| ConnectError::internal("envelope", "a batch has no column `value`"))?;
-        let schema_name = schema.metadata().get(NAME).map(String::as_str);
-        let shapes = &settings.shapes;
-        let key = shapes.key.as_ref().and_then(|shape| written_key(batch, shape.format));
-        let headers = shapes
-            .headers
-            .as_ref()
-            .map(|_| Headers::of(envelope.headers(), batch.len(), settings.header_converter))
-            .transpose()?;
-        let targets = self.targets(envelope.value(), schema, settings.compatibility);
-        let rows = |field, array, shape: &Shape| Rows::of(field, array, shape.format, settings.decimals);
-        let mut input = Input {
-            batch,
-            directories: settings.partitioning.directories(batch, schema_name)?,
-            schema,
-            values: rows(schema, envelope.value(), &shapes.value)?,
-            nulls: envelope.value().logical_nulls(),
-            keys: match (&shapes.key, &key) {
-                (Some(shape), Some((field, array))) => {
-                    Some((rows(field, array, shape)?, array.logical_nulls()))
-                }
-                _ => None,
-            },
-            list: envelope.headers(),
-            headers: match (&shapes.headers, &headers) {
-                (Some(shape), Some(headers)) => Some(rows(&headers.field, &headers.rows, shape)?),
-                _ => None,
-            },
-            projected: targets
-                .iter()
-                .map(|(field, array)| {
-                    let array = array.as_ref().map_err(schema::again);
-                    (Arc::clone(field), array.and_then(|array| rows(field, array, &shapes.value)))
-                })
-                .collect(),
-        };
+        let columns = Columns::of(batch, settings, self.open.iter().filter_map(|file| file.schema.as_ref()))?;
+        let mut input = Input::of(batch, settings, &columns)?;
         // The schema may be another one than that of the last batch, and directories may be named by it.
         self.shortcut = None;
         let mut written = Written::default();
@@ -189,19 +146,20 @@ impl Writer {
                 written.filtered += 1;
                 continue;
             }
-            match self.put(&mut input, row, offset, tombstone, settings, &mut written.cut, ready) {
+            let row = Row { number: row, offset, tombstone };
+            match self.put(&mut input, row, settings, &mut written.cut, ready) {
                 Ok(()) if touched.last() == Some(&self.current) => {}
                 Ok(()) => touched.push(self.current),
                 Err(Failure::Record(error)) => {
                     let error = error.at(format_args!("{} offset {offset}", batch.partition));
-                    written.rejected.push(Rejection::new(row, Stage::TaskPut, error));
+                    written.rejected.push(Rejection::new(row.number, Stage::TaskPut, error));
                 }
                 Err(Failure::Task(error)) => return Err(*error),
             }
         }
         for file in touched {
             if let Some(file) = self.open.get_mut(file) {
-                file.spill(shapes, ready)?;
+                file.spill(&settings.shapes, ready)?;
             }
         }
         Ok(written)
@@ -209,13 +167,10 @@ impl Writer {
 
     /// Writes one record, and closes files before it or after it. A record that is refused leaves no trace.
     #[inline]
-    #[allow(clippy::too_many_arguments)]
     fn put(
         &mut self,
         input: &mut Input<'_>,
-        row: usize,
-        offset: Offset,
-        tombstone: bool,
+        Row { number: row, offset, tombstone }: Row,
         settings: &Settings,
         cut: &mut Option<Offset>,
         ready: &mut Vec<Ready>,
@@ -390,27 +345,6 @@ impl Writer {
         Ok(())
     }
 
-    /// The values with the schemas of open files to which this one may be projected.
-    fn targets(
-        &self,
-        values: &ArrayRef,
-        schema: &FieldRef,
-        mode: SchemaCompatibility,
-    ) -> Vec<(FieldRef, Result<ArrayRef>)> {
-        let mut targets: Vec<(FieldRef, Result<ArrayRef>)> = Vec::new();
-        if mode == SchemaCompatibility::None {
-            return targets;
-        }
-        for target in self.open.iter().filter_map(|file| file.schema.as_ref()) {
-            if !targets.iter().any(|(known, _)| known == target)
-                && matches!(schema::change(mode, schema, target), Ok(Change::Project))
-            {
-                targets.push((Arc::clone(target), schema::project(values, target)));
-            }
-        }
-        targets
-    }
-
     /// Forgets the objects that are visible.
     pub fn forget_visible(&mut self) {
         self.closed.retain(|object| !object.is_visible());
@@ -420,24 +354,6 @@ impl Writer {
     pub fn into_unfinished(self) -> (Vec<Arc<Upload>>, Vec<Arc<Object>>) {
         (self.open.into_iter().flat_map(OpenFile::into_uploads).collect(), self.closed)
     }
-}
-
-fn field<'a>(batch: &'a Batch, name: &str) -> Option<&'a FieldRef> {
-    batch.records.schema_ref().fields().find(name).map(|(_, field)| field)
-}
-
-/// The keys as they are written: what has columns gets a struct around keys that are none, with the column `key`.
-fn written_key(batch: &Batch, format: Format) -> Option<(FieldRef, ArrayRef)> {
-    let (field, array) = (field(batch, KEY)?, batch.records.column_by_name(KEY)?);
-    if format != Format::Parquet
-        || Form::of(field) == Form::Document
-        || matches!(array.data_type(), DataType::Struct(_))
-    {
-        return Some((Arc::clone(field), Arc::clone(array)));
-    }
-    let inner = Arc::new(Field::new(KEY, array.data_type().clone(), true));
-    let rows = StructArray::new(vec![inner].into(), vec![Arc::clone(array)], array.logical_nulls());
-    Some((Arc::new(Form::Columns.field(KEY, rows.data_type().clone())), Arc::new(rows)))
 }
 
 const KEY_FORM: &str = "choose a `keys.format.class` that fits `key.converter`: `bytearray` takes ByteArrayConverter's keys, \

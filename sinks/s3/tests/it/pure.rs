@@ -24,8 +24,9 @@ struct Run {
 }
 
 fn batch(records: &[(i64, Record)]) -> Batch {
-    let value =
-        |country: u8| format!("{{\"country\":\"c{country}\",\"m\":{{\"even\":{}}}}}", country % 2 == 0);
+    let value = |country: u8| {
+        format!("{{\"country\":\"c{country}\",\"m\":{{\"even\":{}}}}}", country.is_multiple_of(2))
+    };
     let offsets = Int64Array::from_iter_values(records.iter().map(|(offset, _)| *offset));
     let times = TimestampMillisecondArray::from_iter_values(records.iter().map(|(_, (_, s, _))| s * 1000));
     let keys: StringArray = records.iter().map(|(offset, _)| Some(format!("k{offset}"))).collect();
