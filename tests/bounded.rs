@@ -9,7 +9,7 @@ use serde_json::Value;
 
 mod support;
 
-use support::{Record, services, sidestream, unique};
+use support::{Record, services, sidestream, unique, wait_until};
 
 fn run(dir: &Path, config: &str, arguments: &[&str]) -> Output {
     let worker = format!("worker:\n  listeners: http://127.0.0.1:{}\n", support::process::free_port());
@@ -73,6 +73,10 @@ fn a_topic_whose_records_are_gone_or_that_has_none_is_caught_up() {
     assert_eq!(code(&empty), 0, "{}", text(&empty));
     // The end of the partition is the marker of a transaction: no record ever comes from there.
     services().kafka.produce_in_transaction(&Record::new(&topic, "1").partition(0));
+    // The marker is written after the transaction's end was promised; until then the record is not there for readers.
+    wait_until(Duration::from_secs(30), "the record is committed", || {
+        (services().kafka.read(&topic).len() == 1).then_some(())
+    });
     let marked = run(dir.path(), &sink(&topic), &["--timeout", "60s"]);
     assert_eq!(code(&marked), 0, "{}", text(&marked));
     assert_eq!(lines(&dir.path().join("out.txt")), ["1"]);

@@ -32,7 +32,8 @@ struct Member {
     topic_ids: Mutex<BTreeMap<Arc<str>, Arc<str>>>,
     standings: Standings,
     stable: bool,
-    consumer: Arc<BaseConsumer<GroupContext>>,
+    /// `None` once it is closed.
+    consumer: Mutex<Option<Arc<BaseConsumer<GroupContext>>>>,
     stop: Arc<AtomicBool>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
@@ -86,7 +87,7 @@ pub fn start(options: ConsumerOptions) -> Result<Feed> {
         topic_ids: Mutex::default(),
         standings: Standings::new(options.group, reset),
         stable: options.stable,
-        consumer,
+        consumer: Mutex::new(Some(consumer)),
         stop,
         thread: Mutex::new(Some(thread)),
     });
@@ -94,6 +95,11 @@ pub fn start(options: ConsumerOptions) -> Result<Feed> {
 }
 
 impl Member {
+    fn consumer(&self) -> Result<Arc<BaseConsumer<GroupContext>>> {
+        let closed = || ConnectError::internal("kafka.closed", "the consumer is closed already");
+        lock(&self.consumer).clone().ok_or_else(closed)
+    }
+
     async fn check_topics(&self, ranges: &[Planned]) -> Result<()> {
         let known = lock(&self.topic_ids).clone();
         let topics: BTreeSet<_> =
@@ -126,12 +132,12 @@ impl Member {
                 (planned.range.partition.clone(), planned.epoch, offset, mark)
             })
             .collect();
-        let consumer = self.consumer.clone();
+        let consumer = self.consumer()?;
         blocking(move || consumer.context().commit(&consumer, &offsets)).await
     }
 
     async fn ask_topic_ids(&self, topics: Vec<Arc<str>>) -> Result<BTreeMap<Arc<str>, Arc<str>>> {
-        let consumer = self.consumer.clone();
+        let consumer = self.consumer()?;
         blocking(move || {
             batch::topic_ids(consumer.client(), &topics, ASK_TIMEOUT)
                 .map_err(|e| kafka_error("asking for the ids of topics failed", &e))
@@ -144,7 +150,7 @@ impl Member {
 impl Reader for Member {
     fn subscribe(&self, topics: &[String]) -> Result<()> {
         let names: Vec<&str> = topics.iter().map(String::as_str).collect();
-        self.consumer.subscribe(&names).map_err(|e| kafka_error("subscribing failed", &e))
+        self.consumer()?.subscribe(&names).map_err(|e| kafka_error("subscribing failed", &e))
     }
 
     async fn topic_ids(&self, topics: &[Arc<str>]) -> Result<BTreeMap<Arc<str>, Arc<str>>> {
@@ -158,7 +164,7 @@ impl Reader for Member {
         partitions: &[TopicPartition],
         resume: &Resume,
     ) -> Result<BTreeMap<TopicPartition, Standing>> {
-        let (consumer, standings) = (self.consumer.clone(), self.standings.clone());
+        let (consumer, standings) = (self.consumer()?, self.standings.clone());
         let (partitions, resume) = (partitions.to_vec(), resume.clone());
         let (ids, stable) = (lock(&self.topic_ids).clone(), self.stable);
         blocking(move || standings.of(&consumer, &partitions, &resume, &ids, stable)).await
@@ -169,13 +175,12 @@ impl Reader for Member {
     }
 
     async fn resume(&self, partitions: Vec<(TopicPartition, Option<Offset>)>) -> Result<()> {
-        let consumer = self.consumer.clone();
+        let consumer = self.consumer()?;
         blocking(move || consumer.context().go_to(&consumer, &partitions)).await
     }
 
     async fn beyond(&self, partition: &TopicPartition, at: Offset) -> Result<Offset> {
-        let (consumer, standings, partition) =
-            (self.consumer.clone(), self.standings.clone(), partition.clone());
+        let (consumer, standings, partition) = (self.consumer()?, self.standings.clone(), partition.clone());
         blocking(move || standings.beyond(&consumer, &partition, at)).await
     }
 
@@ -224,10 +229,18 @@ impl Reader for Member {
     /// Leaves the poll loop and closes the member; partitions that were not given back are lost to it.
     async fn close(&self) -> Result<()> {
         self.stop.store(true, Ordering::Release);
-        self.consumer.context().closing();
-        let thread = lock(&self.thread).take();
-        // A static member does not leave its group; the last reference to the consumer closes it.
-        blocking(move || Ok(thread.map(std::thread::JoinHandle::join))).await.map(drop)
+        let (thread, consumer) = (lock(&self.thread).take(), lock(&self.consumer).take());
+        if let Some(consumer) = &consumer {
+            consumer.context().closing();
+        }
+        // A static member does not leave its group; the last reference to the consumer closes it, which may take a while.
+        blocking(move || {
+            let joined = thread.map(std::thread::JoinHandle::join);
+            drop(consumer);
+            Ok(joined)
+        })
+        .await
+        .map(drop)
     }
 }
 

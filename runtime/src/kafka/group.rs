@@ -269,7 +269,7 @@ impl ConsumerContext for GroupContext {
                     // Nothing more of them is fetched; the others go on while the task finishes what it has.
                     let paused = consumer.pause(list);
                     let until = Instant::now() + self.drain_timeout;
-                    lock(&self.asked_back).push(AskedBack { list: list.clone(), wait, until });
+                    lock(&self.asked_back).push(AskedBack { list: named(&partitions), wait, until });
                     let _ = self.membership.send(Membership::Revoked { partitions, lost, done });
                     paused
                 }
@@ -280,6 +280,16 @@ impl ConsumerContext for GroupContext {
             let _ = self.membership.send(Membership::Failed(error));
         }
     }
+}
+
+/// A list of nothing but names. A copy of a list of librdkafka's holds on to its partitions, and a client whose context
+/// keeps one is never destroyed.
+fn named(partitions: &[TopicPartition]) -> TopicPartitionList {
+    let mut list = TopicPartitionList::new();
+    for tp in partitions {
+        list.add_partition(&tp.topic, tp.partition);
+    }
+    list
 }
 
 fn partitions_of(list: &TopicPartitionList) -> Vec<TopicPartition> {

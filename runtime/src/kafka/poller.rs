@@ -59,6 +59,9 @@ impl Poller {
                 self.fetch();
             }
         }
+        // A list of partitions that is kept for the task would keep librdkafka from ever closing.
+        self.consumer.context().closing();
+        self.consumer.context().give_back(&self.consumer);
     }
 
     /// Hands over what is pending; true when all of it went.
