@@ -1,5 +1,8 @@
 //! A former worker that comes back is refused.
 
+use rdkafka::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+
 use super::*;
 
 /// Which tasks of a worker have failed, with their reasons.
@@ -71,4 +74,40 @@ fn tasks_that_the_new_configuration_no_longer_has_are_fenced_too() {
     assert_eq!(table.written(), table.all());
     assert_eq!(table.kafka.read(&more).len(), 3);
     stop(&mut next);
+}
+
+#[test]
+fn positions_behind_the_open_transaction_of_somebody_else_are_waited_for() {
+    let mut table = Table::new("neighbour");
+    let yaml =
+        table.yaml("enabled", "").replace("offset.storage.partitions: 3", "offset.storage.partitions: 1");
+    table.insert(20);
+    let mut worker = Sidestream::start(&[("a.yaml", &yaml)], &[]);
+    table.wait_written();
+
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", &table.kafka.brokers).set("transactional.id", unique("neighbour"));
+    let neighbour: BaseProducer = config.create().unwrap();
+    neighbour.init_transactions(SOON).unwrap();
+    neighbour.begin_transaction().unwrap();
+    let offsets = format!("{}-offsets", table.id);
+    neighbour
+        .send(BaseRecord::to(&offsets).key(r#"["other",{}]"#).payload("{}"))
+        .map_err(|(e, _)| e)
+        .unwrap();
+    neighbour.flush(SOON).unwrap();
+
+    // These positions come after the neighbour's record, and are committed before it.
+    table.insert(20);
+    assert_eq!(table.wait_written(), table.all());
+    stop(&mut worker);
+    let mut worker = worker.restart(&[]);
+    table.insert(20);
+    // Time enough for one that would not wait.
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(table.written().len(), 40, "nothing is read before it is known where to go on");
+    neighbour.commit_transaction(SOON).unwrap();
+    assert_eq!(table.wait_written(), table.all());
+    stop(&mut worker);
+    assert_eq!(table.written(), table.all());
 }

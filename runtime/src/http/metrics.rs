@@ -155,6 +155,15 @@ fn render(worker: &Worker) -> String {
         "Records acknowledged by Kafka.",
     );
     per_task(out, WRITTEN, sources(), |t| count(&t.counters.delivered));
+    const ACTIVE: (&str, &str, &str) = (
+        "kafka_connect_source_task_metrics_source_record_active_count",
+        "untyped",
+        "Records polled from the source and not yet acknowledged.",
+    );
+    per_task(out, ACTIVE, sources(), |t| {
+        let done = [&t.counters.delivered, &t.counters.filtered, &t.counters.rejected];
+        (count(&t.counters.read) - done.into_iter().map(count).sum::<i64>()).max(0)
+    });
     const SKIPPED: (&str, &str, &str) = (
         "kafka_connect_task_error_metrics_total_records_skipped",
         "counter",
@@ -208,9 +217,11 @@ fn render(worker: &Worker) -> String {
         ("sidestream_task_records_rejected_total", "Records that could not go on.", |t| {
             count(&t.counters.rejected)
         }),
-        ("sidestream_task_records_lost_before_read_total", "Records that expired in Kafka before they were read.", |t| {
-            count(&t.counters.lost_before)
-        }),
+        (
+            "sidestream_task_records_lost_before_read_total",
+            "Records that expired in Kafka before they were read.",
+            |t| count(&t.counters.lost_before),
+        ),
         ("sidestream_task_commits_refused_total", "Commits that the consumer group refused.", |t| {
             count(&t.counters.commits_refused)
         }),

@@ -30,6 +30,9 @@ use crate::kafka::producer::Producer;
 
 pub(super) const POLL: PollBudget = PollBudget { max_records: 10_000, max_bytes: 4 << 20 };
 
+/// What may take too long, for whoever looks at the task.
+const DELIVERING: &str = "the delivery to Kafka";
+
 /// What a source task is made of; the source is open.
 pub struct SourceTask {
     pub source: Arc<dyn Source>,

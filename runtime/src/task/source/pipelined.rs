@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use super::outgoing::Outgoing;
 use super::sender::Sender;
 use super::sent::{Failure, Sent};
-use super::{Polling, SourceTask, wait_for};
+use super::{DELIVERING, Polling, SourceTask, wait_for};
 use crate::kafka::producer::Producer;
 use crate::task::positions::{self, Positions};
 use crate::task::retry;
@@ -61,11 +61,13 @@ impl SourceTask {
 
 impl Running {
     async fn pump(&mut self) -> Result<()> {
+        let status = self.task.status.clone();
         loop {
             self.acknowledge_ready().await?;
             if self.polling.is_none() && self.in_flight.len() < MAX_IN_FLIGHT {
                 self.polling = Some(self.task.poll());
             }
+            let _delivering = (!self.in_flight.is_empty()).then(|| status.pulse.begin(DELIVERING));
             let batch = tokio::select! {
                 biased;
                 () = self.task.stop.cancelled() => return Ok(()),

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::outgoing::Outgoing;
 use super::sender::Sender;
 use super::sent::{Origins, Sent, refuse};
-use super::{Polling, SourceTask, wait_for};
+use super::{DELIVERING, Polling, SourceTask, wait_for};
 use crate::config::Boundary;
 use crate::kafka::offsets::TopicPositions;
 use crate::kafka::producer::Record;
@@ -245,6 +245,7 @@ impl Running {
         let positions = positions::last(open.batches.iter().flat_map(|b| &b.offset.positions));
         let stored = self.send_positions(&positions).await.map_err(Broken::Fatal)?;
         reach("source.offsets_sent");
+        let _delivering = self.task.status.pulse.begin(DELIVERING);
         while !(stored.is_done() && open.sent.iter().all(|sent| sent.is_done())) {
             self.done.notified().await;
         }
