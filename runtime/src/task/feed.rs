@@ -156,6 +156,9 @@ impl Feed {
         let Self { membership, batches, reader } = self;
         // Who is closing has nobody to wait for.
         drop((membership, batches));
-        reader.close().await
+        let closed = reader.close().await;
+        // The end of a consumer takes a while, which nobody else is to wait for.
+        let _ = tokio::task::spawn_blocking(move || drop(reader)).await;
+        closed
     }
 }
