@@ -7,7 +7,7 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
-use std::{fs, io};
+use std::{fs, io, thread};
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -213,6 +213,46 @@ fn objects_in_a_bucket_are_verified_with_the_connectors_own_credentials() {
 fn delete(s3: &S3, bucket: &str, key: &str) {
     let (status, answer) = s3.request(Method::DELETE, &format!("/{bucket}/{key}"), &[], b"");
     assert!((200..300).contains(&status), "{}", String::from_utf8_lossy(&answer));
+}
+
+#[test]
+fn it_may_run_beside_the_connector_and_after_a_crash() {
+    let case = Case::files("verify-live", 2, "flush.size: 10\ntasks.max: 2");
+    let mut worker = Sidestream::start(&[("a.yaml", &case.yaml)], &[]);
+    let produced: i64 = thread::scope(|scope| {
+        let producing = scope.spawn(|| {
+            let batches = (0..40).map(|batch| batch * 100..(batch + 1) * 100);
+            batches.map(|numbers| case.produce(2, numbers)).count() as i64 * 100
+        });
+        let mut seen = 0;
+        while !producing.is_finished() {
+            let (code, report) = case.verify();
+            assert_eq!(code, 0, "{report:#}");
+            seen += Case::numbers(&report, 0)[0];
+        }
+        assert!(seen > 0, "it was never in the middle of things");
+        producing.join().unwrap()
+    });
+    wait_until(SOON, "all is committed", || {
+        let committed = case.kafka.committed(&case.group(), &case.id);
+        (0..2).all(|partition| committed.get(&partition) >= Some(&(produced / 2))).then_some(())
+    });
+    assert_eq!(worker.stop(SOON).code(), Some(0), "{}", worker.log());
+
+    // It ends between publishing and acknowledging: what it was about to do stands beside the group's offset.
+    let failpoint = [("FAILPOINTS", "sink.published=1*return")];
+    let mut worker = Sidestream::spawn(&[("a.yaml", &case.yaml)], &failpoint);
+    case.produce(2, produced..produced + 20);
+    assert!(!worker.wait_end(SOON).success());
+    let (code, report) = case.verify();
+    assert_eq!(code, 0, "{report:#}");
+    let partitions = report["partitions"].as_array().unwrap();
+    let published: Vec<&Value> = partitions.iter().filter(|p| p["unacknowledged"] == 10).collect();
+    assert!(!published.is_empty(), "{report:#}");
+    for partition in published {
+        assert_eq!(partition["intended"].as_i64(), Some(produced / 2 + 10), "{report:#}");
+        assert_eq!(partition["end"].as_i64(), Some(produced / 2), "{report:#}");
+    }
 }
 
 #[test]
