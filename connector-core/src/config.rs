@@ -166,8 +166,13 @@ impl<'a> Key<'a> {
         if let Some(all) = schema.get("enum").and_then(Value::as_array) {
             return all.iter().filter_map(Value::as_str).collect();
         }
-        let one_of = schema.get("oneOf").and_then(Value::as_array);
-        one_of.into_iter().flatten().filter_map(|s| s.get("const")?.as_str()).collect()
+        // A choice that is described stands alone, the others together.
+        let one_of = schema.get("oneOf").and_then(Value::as_array).into_iter().flatten();
+        let texts = |s: &'a Value| {
+            let together = s.get("enum").and_then(Value::as_array).into_iter().flatten();
+            s.get("const").into_iter().chain(together).filter_map(Value::as_str)
+        };
+        one_of.flat_map(texts).collect()
     }
 
     /// Other names of the key, from `#[schemars(extend("aliases" = ["streamName"]))]`.
@@ -355,7 +360,9 @@ mod tests {
         #[default]
         #[serde(alias = "io.example.JsonFormat")]
         Json,
+        /// With a description.
         Bytes,
+        Text,
     }
 
     fn map(pairs: &[(&str, &str)]) -> ConfigMap {
@@ -406,6 +413,15 @@ mod tests {
         assert_eq!(problems[0].key, "format");
         assert!(problems[0].message.contains("`json`"), "{problems:?}");
         assert!(!problems[0].message.contains("hunter2"), "{problems:?}");
+    }
+
+    #[test]
+    fn choices_are_found_with_and_without_description() {
+        let schema = schemars::schema_for!(Config).to_value();
+        let format = keys(&schema).into_iter().find(|key| key.name == "format").unwrap();
+        let mut choices = format.choices();
+        choices.sort_unstable();
+        assert_eq!(choices, ["bytes", "json", "text"]);
     }
 
     #[test]
