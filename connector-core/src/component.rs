@@ -58,6 +58,9 @@ pub trait Plugin: Sized {
     /// One sentence for `sidestream plugins`.
     const SUMMARY: &'static str;
 
+    /// What sources and sinks promise, and when that is less, for `sidestream describe`.
+    const DELIVERY: &'static str = "";
+
     /// Checks what the schema cannot and makes an instance; no I/O.
     fn create(config: Self::Config, task: &TaskInfo) -> Result<Self, Vec<ConfigProblem>>;
 }
@@ -80,6 +83,8 @@ pub struct Component {
     pub inert_keys: Vec<String>,
     pub version: String,
     pub summary: String,
+    /// What it promises; empty when it does not say.
+    pub delivery: String,
     /// JSON schema of the configuration.
     pub schema: Value,
     pub factory: Factory,
@@ -98,6 +103,7 @@ impl Component {
             inert_keys: owned(P::INERT_KEYS),
             version: version.to_owned(),
             summary: P::SUMMARY.to_owned(),
+            delivery: P::DELIVERY.to_owned(),
             schema: schemars::schema_for!(P::Config).to_value(),
             factory,
         }

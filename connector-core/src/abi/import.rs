@@ -149,6 +149,7 @@ unsafe fn component(at: *const Component, options: &Options) -> Result<crate::Co
         inert_keys: list(table.inert_keys, "inert_keys")?,
         version: text(table.version, "version")?,
         summary: text(table.summary, "summary")?,
+        delivery: text(table.delivery, "delivery")?,
         schema: wire::parse(&text(table.config_schema, "config_schema")?)
             .map_err(|error| format!("`config_schema` {error}"))?,
         name,

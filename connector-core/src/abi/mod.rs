@@ -142,6 +142,8 @@ pub struct Component {
     pub vtable: *const c_void,
     /// The plugin's own.
     pub context: *const c_void,
+    /// What it promises, for people.
+    pub delivery: Str,
 }
 
 /// Pure: parses and checks. `config` is the typed JSON object, `task` a [`crate::TaskInfo`].

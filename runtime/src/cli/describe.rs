@@ -16,6 +16,9 @@ pub(super) struct Description<'a> {
     pub version: &'a str,
     pub from: String,
     pub summary: &'a str,
+    /// What it promises.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub delivery: &'a str,
     pub aliases: &'a [String],
     pub keys: Vec<KeyDescription<'a>>,
     pub accepted_without_effect: &'a [String],
@@ -52,13 +55,14 @@ impl<'a> From<Key<'a>> for KeyDescription<'a> {
 
 impl<'a> From<&'a Entry> for Description<'a> {
     fn from(entry: &'a Entry) -> Self {
-        let Component { name, aliases, inert_keys, version, summary, schema, .. } = &entry.component;
+        let Component { name, aliases, inert_keys, version, summary, delivery, schema, .. } = &entry.component;
         Self {
             name,
             kind: entry.component.kind(),
             version,
             from: entry.from.to_string(),
             summary,
+            delivery,
             aliases,
             keys: keys(schema).into_iter().map(KeyDescription::from).collect(),
             accepted_without_effect: inert_keys,
@@ -84,6 +88,9 @@ pub(super) fn run(plugin: &str, output: Output, registry: &Registry) -> u8 {
 fn text(plugin: &Description<'_>) -> String {
     let Description { name, kind, version, from, summary, .. } = plugin;
     let mut text = format!("{name} ({kind} {version}, {from})\n{summary}\n");
+    if !plugin.delivery.is_empty() {
+        text.push_str(&format!("Delivery: {}\n", plugin.delivery));
+    }
     if !plugin.aliases.is_empty() {
         text.push_str(&format!("Also named: {}\n", plugin.aliases.join(", ")));
     }

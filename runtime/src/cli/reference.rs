@@ -37,6 +37,9 @@ pub(super) fn run(registry: &Registry) -> u8 {
     for entry in registry.entries() {
         let plugin = Description::from(entry);
         let _ = write!(text, "\n## {} ({})\n\n{}\n", plugin.name, plugin.kind, plugin.summary);
+        if !plugin.delivery.is_empty() {
+            let _ = write!(text, "\nDelivery: {}\n", plugin.delivery);
+        }
         if !plugin.aliases.is_empty() {
             let aliases: Vec<_> = plugin.aliases.iter().map(|alias| format!("`{alias}`")).collect();
             let _ = write!(text, "\nAlso named {}.\n", aliases.join(", "));

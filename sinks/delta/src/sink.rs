@@ -45,6 +45,8 @@ impl Plugin for DeltaSink {
     const NAME: &'static str = "delta-sink";
     const SUMMARY: &'static str =
         "Writes records as rows of Delta tables, each exactly once: appends, upserts, or de-duplicated";
+    const DELIVERY: &'static str =
+        "exactly once: offsets are in the table's log, in the commit that has the rows.";
 
     fn create(config: Config, task: &TaskInfo) -> Result<Self, Vec<ConfigProblem>> {
         let problems = config.problems();

@@ -48,6 +48,7 @@ impl Plugin for FileSink {
     const NAME: &'static str = "file-sink";
     const ALIASES: &'static [&'static str] = &["org.apache.kafka.connect.file.FileStreamSinkConnector"];
     const SUMMARY: &'static str = "Appends each record as a line to a file or to the standard output";
+    const DELIVERY: &'static str = "at least once: lines are appended.";
 
     fn create(config: Config, _: &TaskInfo) -> Result<Self, Vec<ConfigProblem>> {
         if config.file.as_ref().is_some_and(|file| file.as_os_str().is_empty()) {

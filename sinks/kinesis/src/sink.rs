@@ -44,6 +44,7 @@ impl Plugin for KinesisSink {
     const INERT_KEYS: &'static [&'static str] = INERT_KEYS;
     const SUMMARY: &'static str =
         "Writes records to a Kinesis stream, in order for each partition key, at least once";
+    const DELIVERY: &'static str = "at least once; first copies are in order for each partition key.";
 
     fn create(config: Config, _: &TaskInfo) -> Result<Self, Vec<ConfigProblem>> {
         let problems = config.problems();

@@ -43,6 +43,9 @@ impl Plugin for S3Sink {
     const INERT_KEYS: &'static [&'static str] = INERT_KEYS;
     const SUMMARY: &'static str =
         "Writes records to S3 (or a directory) as JSON lines or bytes, as Confluent's S3 sink does";
+    const DELIVERY: &'static str = "exactly once: a range of records is published under the same keys whatever happens. At least once with \
+         `timestamp.extractor: Wallclock`, a transform that does not always make the same of a record, a broker that keeps no \
+         commit metadata, and a source in the same connector.";
 
     fn create(config: Config, _: &TaskInfo) -> Result<Self, Vec<ConfigProblem>> {
         let mut problems = config.problems();
@@ -162,8 +165,10 @@ impl Sink for S3Sink {
     async fn commit(&self, staged: &Committable) -> Result<()> {
         let staging: &Staging =
             staged.get().ok_or_else(|| ConnectError::internal("s3.token", "a token of another sink"))?;
-        let how =
-            Publishing { create: self.config.creates_only(), tags_may_fail: self.config.place.tags_may_fail() };
+        let how = Publishing {
+            create: self.config.creates_only(),
+            tags_may_fail: self.config.place.tags_may_fail(),
+        };
         staging.publish(self.store()?, how).await?;
         for writer in self.writers().values_mut() {
             writer.forget_visible();

@@ -44,6 +44,8 @@ impl Plugin for DatagenSource {
 
     const NAME: &'static str = "datagen-source";
     const SUMMARY: &'static str = "Makes up rows of a pin board: the same seed, the same rows.";
+    const DELIVERY: &'static str = "exactly once for readers of committed records with `exactly.once.source.support: enabled`; otherwise at least once, without \
+         repetition after a stop.";
 
     fn create(config: Config, _task: &TaskInfo) -> Result<Self, Vec<ConfigProblem>> {
         let mut problems = Vec::new();

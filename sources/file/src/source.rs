@@ -73,6 +73,8 @@ impl Plugin for FileSource {
     const NAME: &'static str = "file-source";
     const ALIASES: &'static [&'static str] = &["org.apache.kafka.connect.file.FileStreamSourceConnector"];
     const SUMMARY: &'static str = "Reads the lines of a text file as it grows";
+    const DELIVERY: &'static str = "exactly once for readers of committed records with `exactly.once.source.support: enabled`; otherwise at least once, without \
+         repetition after a stop.";
 
     fn create(config: Config, _: &TaskInfo) -> Result<Self, Vec<ConfigProblem>> {
         if config.topic.is_empty() || config.topic.contains(',') {

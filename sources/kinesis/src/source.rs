@@ -43,6 +43,8 @@ impl Plugin for KinesisSource {
     ];
     const SUMMARY: &'static str =
         "Reads a Kinesis stream, in order for each partition key, through splits and merges of its shards";
+    const DELIVERY: &'static str = "exactly once for readers of committed records with `exactly.once.source.support: enabled`; otherwise at least once, without \
+         repetition after a stop.";
 
     fn create(config: Config, task: &TaskInfo) -> Result<Self, Vec<ConfigProblem>> {
         let settings = Arc::new(Settings::new(config, task)?);

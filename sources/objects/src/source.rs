@@ -80,6 +80,8 @@ impl Plugin for ObjectsSource {
 
     const NAME: &'static str = "objects-source";
     const SUMMARY: &'static str = "Reads JSON objects of S3 or a folder, once or as they come";
+    const DELIVERY: &'static str = "exactly once for readers of committed records with `exactly.once.source.support: enabled`; otherwise at least once, without \
+         repetition after a stop.";
 
     fn create(config: Config, task: &TaskInfo) -> Result<Self, Vec<ConfigProblem>> {
         let pattern = Pattern::parse(&config.path);

@@ -97,6 +97,8 @@ impl Plugin for RdsSource {
     ];
     const SUMMARY: &'static str =
         "Reads tables of MySQL, MariaDB or PostgreSQL, whole or from the last row on.";
+    const DELIVERY: &'static str = "in `incrementing` mode exactly once for readers of committed records with `exactly.once.source.support: enabled`; otherwise at least once, without \
+         repetition after a stop. In `bulk` mode every row at each pass.";
 
     fn create(config: Config, _task: &TaskInfo) -> Result<Self, Vec<ConfigProblem>> {
         let mut problems = Vec::new();

@@ -106,6 +106,8 @@ impl Plugin for WebhookSource {
 
     const NAME: &'static str = "webhook-source";
     const SUMMARY: &'static str = "Takes records over HTTP, as Confluent REST Proxy v2 (POST /topics/{topic}) and Kinesis behind API Gateway do.";
+    const DELIVERY: &'static str = "a 2xx answer means that Kafka (its transaction) or the sink of the same connector has the record; a client that got \
+         no answer may send it again.";
 
     fn create(config: Config, task: &TaskInfo) -> Result<Self, Vec<ConfigProblem>> {
         let allowed = config.check()?;

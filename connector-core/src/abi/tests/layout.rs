@@ -40,6 +40,7 @@ fn the_layout_of_the_tables_only_grows_at_the_end() {
         }
         Component {
             size, kind, reserved, name, aliases, inert_keys, version, summary, config_schema, vtable, context,
+            delivery,
         }
         SinkVtable { size, create, open, write, flush, commit, close, drop, forget, metrics, inventory }
         SourceVtable { size, create, open, poll, commit, close, drop, plan, metrics }
