@@ -100,3 +100,37 @@ fn a_task_whose_service_is_away_is_stalled_until_it_comes_back_and_loses_nothing
     let task = worker.wait_state(&id, "RUNNING", SOON).remove(0);
     assert_eq!((task.reason.as_str(), task.delivery.as_str()), ("", "exactly-once"), "{task:?}");
 }
+
+#[test]
+fn a_broker_that_keeps_no_commit_metadata_is_noticed_at_the_start_and_delivery_is_said_to_be_less() {
+    let (dir, id) = (tempfile::tempdir().unwrap(), unique("forgets"));
+    let address = format!("127.0.0.1:{}", support::process::free_port());
+    let mut broker = std::process::Command::new(env!("CARGO_BIN_EXE_sidestream"))
+        .args(["broker", "--listen", &address, "--data"])
+        .arg(dir.path().join("broker.db"))
+        .spawn()
+        .unwrap();
+    let kafka = support::Kafka { brokers: address.clone() };
+    let yaml = format!(
+        "worker: {{bootstrap.servers: '{address}'}}
+topics: {{{id}: {{partitions: 1}}}}
+connectors:
+  {id}: {{connector.class: s3-sink, topics: {id}, flush.size: 10, s3.bucket.name: out, store.url: 'file:{}'}}
+",
+        dir.path().display()
+    );
+    let mut worker = Sidestream::spawn(&[("a.yaml", &yaml)], &[]);
+    worker.wait_healthy();
+    kafka.produce((0..25).map(|n| Record::new(&id, json!({"n": n}).to_string())));
+    wait_until(SOON, "two objects are published", || (delivered(&worker, &id) == 20).then_some(()));
+    let task = worker.wait_state(&id, "RUNNING", SOON).remove(0);
+    assert_eq!(
+        (task.delivery.as_str(), task.delivery_reason.as_str()),
+        ("at-least-once", "the brokers keep no commit metadata")
+    );
+    let said = "delivery: at-least-once, because the brokers keep no commit metadata";
+    assert!(worker.log().contains(said), "{}", worker.log());
+    drop(worker);
+    broker.kill().unwrap();
+    broker.wait().unwrap();
+}
