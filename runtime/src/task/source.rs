@@ -51,7 +51,7 @@ pub enum Way {
     /// Records first, with many batches on their way, and positions once they are there.
     Pipelined { producer: Producer, positions: Arc<dyn Positions> },
     /// Both in one transaction.
-    Transactions(Transacted),
+    Transactions(Box<Transacted>),
 }
 
 impl SourceTask {
@@ -61,7 +61,7 @@ impl SourceTask {
         let source = self.source.clone();
         let outcome = match way {
             Way::Pipelined { producer, positions } => self.run_pipelined(producer, positions).await,
-            Way::Transactions(transacted) => self.run_in_transactions(transacted).await,
+            Way::Transactions(transacted) => self.run_in_transactions(*transacted).await,
         };
         outcome.and(source.close().await)
     }

@@ -247,7 +247,7 @@ impl Worker {
         let positions = self.positions_in(&assigned.offsets, &connector.name, producer.producer().clone())?;
         let stored = retry::with_backoff(status, &self.stop, || positions.load_now()).await?;
         let boundary = connector.exactly_once.boundary;
-        Ok((Way::Transactions(Transacted { producer, positions, boundary }), stored))
+        Ok((Way::Transactions(Box::new(Transacted { producer, positions, boundary })), stored))
     }
 
     /// Positions in Kafka, in the worker's topic.
