@@ -59,30 +59,37 @@ fn workers_that_come_and_go_lose_and_double_nothing() {
 }
 
 #[test]
-fn partitions_that_stay_flow_on_while_the_group_waits_for_a_member_that_hangs() {
+fn partitions_that_stay_are_read_on_while_the_group_waits_for_a_member_that_hangs() {
     let pipeline = S3Sink::new(Format::Json);
     let group = format!("connect-{}", pipeline.input.id);
     let is_rebalancing = || pipeline.input.kafka.group(&group).0 == "PreparingRebalance";
-    let mut first = start(&pipeline, "first", 20_000);
+    let mut first = start(&pipeline, "first", 15_000);
     wait_stable(&pipeline, 2);
-    let mut hanging = start(&pipeline, "hanging", 20_000);
+    let mut hanging = start(&pipeline, "hanging", 15_000);
     wait_stable(&pipeline, 4);
-    // It is not missed for twenty seconds; a third one that joins has to wait for it, and the group with it.
-    hanging.signal("STOP");
-    let mut third = start(&pipeline, "third", 20_000);
-    wait_until(SOON, "the group waits", || is_rebalancing().then_some(()));
-
-    let before = pipeline.s3.keys(&pipeline.bucket).len();
+    let read = || first.metrics().records(pipeline.connector())[0];
     let mut count = 0;
-    let flowed = wait_until(SOON, "objects are written while the group waits", || {
+    let mut put = || {
         pipeline.put(count..count + 40);
         count += 40;
-        let now = pipeline.s3.keys(&pipeline.bucket).len();
-        // Looked at last: it waited all the time.
-        (now >= before + 4).then(is_rebalancing)
+        count
+    };
+    // Each worker has two partitions, and has begun with them.
+    wait_until(SOON, "the first one reads", || (put() > 0 && read() > 100).then_some(()));
+    // It is not missed for fifteen seconds; a third one that joins has to wait for it, and the group with it.
+    hanging.signal("STOP");
+    let mut third = start(&pipeline, "third", 15_000);
+    wait_until(SOON, "the group waits", || is_rebalancing().then_some(()));
+
+    // What is read is published when the group is whole again: until then the broker answers no commit, as it answers
+    // the requests of a connection one after another, and a member's first one is to join.
+    let before = read();
+    let still = wait_until(SOON, "the first one reads on", || {
+        put();
+        // Looked at last: the group waited all the time.
+        (read() >= before + 100).then(is_rebalancing)
     });
-    assert!(flowed, "the group did not wait any more when the first objects came");
-    let early = pipeline.s3.keys(&pipeline.bucket).len() - before;
+    assert!(still, "the group did not wait any more when the first worker had read on");
 
     hanging.signal("CONT");
     wait_stable(&pipeline, 6);
@@ -91,6 +98,6 @@ fn partitions_that_stay_flow_on_while_the_group_waits_for_a_member_that_hangs() 
         assert_eq!(worker.stop(SOON).code(), Some(0), "{}", worker.log());
     }
     let account = pipeline.account(count);
-    println!("{} objects were written while the group waited; {account}", early);
+    println!("a member hung while another one joined; {account}");
     assert!(account.is_clean(true), "{account:?}");
 }

@@ -7,7 +7,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, Top
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
-use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::{block_on, wait_until};
@@ -111,36 +111,15 @@ impl Kafka {
 
     /// Writes the records in their order; all are acknowledged when this returns.
     pub fn produce(&self, records: impl IntoIterator<Item = Record>) {
+        self.producer().produce(records);
+    }
+
+    /// For who writes again and again.
+    pub fn producer(&self) -> Producer {
         // Without idempotence a batch that is sent again, as while a new topic gets its leader, comes after later ones.
         let mut config = self.config();
         config.set("enable.idempotence", "true").set("linger.ms", "5").set("partitioner", "murmur2_random");
-        let producer: FutureProducer = config.create().unwrap();
-        let mut sent = Vec::new();
-        for record in records {
-            let mut headers = OwnedHeaders::new();
-            for (key, value) in &record.headers {
-                headers = headers.insert(Header { key, value: value.as_ref() });
-            }
-            let mut next = FutureRecord::<[u8], [u8]>::to(&record.topic);
-            (next.partition, next.timestamp) = (record.partition, record.timestamp);
-            (next.key, next.payload) = (record.key.as_deref(), record.value.as_deref());
-            next.headers = (!record.headers.is_empty()).then_some(headers);
-            loop {
-                match producer.send_result(next) {
-                    Ok(delivery) => break sent.push(delivery),
-                    Err((_, again)) => {
-                        // The queue is full.
-                        producer.flush(TIMEOUT).unwrap();
-                        next = again;
-                    }
-                }
-            }
-        }
-        for delivery in sent {
-            block_on(delivery)
-                .unwrap()
-                .unwrap_or_else(|(error, _)| panic!("a record was not written: {error}"));
-        }
+        Producer(config.create().unwrap())
     }
 
     /// The offsets that a group has committed for a topic, by partition; partitions without one are left out.
@@ -239,6 +218,42 @@ impl Kafka {
             }
         }
         records
+    }
+}
+
+/// A connection that stays.
+pub struct Producer(FutureProducer);
+
+impl Producer {
+    /// Writes the records in their order; all are acknowledged when this returns.
+    pub fn produce(&self, records: impl IntoIterator<Item = Record>) {
+        let producer = &self.0;
+        let mut sent = Vec::new();
+        for record in records {
+            let mut headers = OwnedHeaders::new();
+            for (key, value) in &record.headers {
+                headers = headers.insert(Header { key, value: value.as_ref() });
+            }
+            let mut next = FutureRecord::<[u8], [u8]>::to(&record.topic);
+            (next.partition, next.timestamp) = (record.partition, record.timestamp);
+            (next.key, next.payload) = (record.key.as_deref(), record.value.as_deref());
+            next.headers = (!record.headers.is_empty()).then_some(headers);
+            loop {
+                match producer.send_result(next) {
+                    Ok(delivery) => break sent.push(delivery),
+                    Err((_, again)) => {
+                        // The queue is full.
+                        producer.flush(TIMEOUT).unwrap();
+                        next = again;
+                    }
+                }
+            }
+        }
+        for delivery in sent {
+            block_on(delivery)
+                .unwrap()
+                .unwrap_or_else(|(error, _)| panic!("a record was not written: {error}"));
+        }
     }
 }
 

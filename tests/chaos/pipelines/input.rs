@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::support::kafka::Producer;
 use crate::support::{Kafka, Record, services, unique};
 
 /// 2024-05-01T00:00:00Z, the time of record 0.
@@ -12,6 +13,7 @@ pub struct Input {
     /// The topic's name; the connector's too.
     pub id: String,
     pub partitions: i32,
+    producer: Producer,
 }
 
 impl Input {
@@ -22,7 +24,7 @@ impl Input {
     pub fn on(kafka: &Kafka, what: &str, partitions: i32) -> Self {
         let id = unique(what);
         kafka.create_topic(&id, partitions);
-        Self { kafka: kafka.clone(), id, partitions }
+        Self { kafka: kafka.clone(), id, partitions, producer: kafka.producer() }
     }
 
     /// The record's time. It goes on slowly; some records are late.
@@ -37,7 +39,7 @@ impl Input {
     }
 
     pub fn put(&self, numbers: Range<i64>, value: impl Fn(i64) -> String) {
-        self.kafka.produce(numbers.map(|n| Record {
+        self.producer.produce(numbers.map(|n| Record {
             timestamp: Some(Self::timestamp(n)),
             ..Record::new(&self.id, value(n)).partition(self.place(n).0).key(format!("key-{}", n % 50))
         }));
