@@ -8,6 +8,7 @@ use connector_core::{
     TopicDirectory,
 };
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::goal::Goal;
 use super::pipeline::{Pipeline, SinkConverters, TransformStep};
@@ -150,9 +151,8 @@ impl Worker {
         if goal.as_ref().is_some_and(|goal| goal.is_reached_by_all()) {
             return Ok(());
         }
-        let Engine { sink, pipeline } = engine(connector, plugin, status.task)?;
+        let Engine { sink, pipeline } = engine(connector, plugin, &status, &self.stop)?;
         expose_sink(&status, &sink);
-        let pipeline = pipeline.retrying(status.clone(), self.stop.clone());
         let dead_letters = match self.dead_letters(connector, &status).await {
             Err(_) if self.stop.is_cancelled() => return Ok(()),
             dead_letters => dead_letters?,
@@ -179,12 +179,12 @@ impl Worker {
         }
         let stable = sink.delivery() == Delivery::StableRange && pipeline.unstable().is_none();
         let recipe = Packed::of(connector).filter(|_| stable);
-        let (registry, number) = (self.deployment.registry.clone(), status.task);
+        let (registry, of, stop) = (self.deployment.registry.clone(), status.clone(), self.stop.clone());
         let today = connector.clone();
         let restore: Restore = Arc::new(move |how| {
             let former = Packed::restore(how, &today, &registry)?;
             let sink = former.sink.clone().ok_or_else(|| ConnectError::internal("recipe", "no sink"))?;
-            engine(&former, &sink, number)
+            engine(&former, &sink, &of, &stop)
         });
         let feed = consumer::start(ConsumerOptions {
             settings,
@@ -280,11 +280,16 @@ impl Worker {
 }
 
 /// The sink, and what comes before it.
-fn engine(connector: &ConnectorConfig, sink: &PluginUse, task: usize) -> Result<Engine> {
-    let info = info(connector, task);
+fn engine(
+    connector: &ConnectorConfig,
+    sink: &PluginUse,
+    status: &Arc<TaskStatus>,
+    stop: &CancellationToken,
+) -> Result<Engine> {
+    let info = info(connector, status.task);
     let sink = sink.component.create_sink(&sink.config, &info).map_err(wrong_config)?;
     let pipeline = Pipeline::to_sink(sink_converters(connector)?, transforms(connector, &info)?, &sink.needs());
-    Ok(Engine { sink, pipeline })
+    Ok(Engine { sink, pipeline: pipeline.retrying(status.clone(), stop.clone()) })
 }
 
 pub(super) fn started(connector: &ConnectorConfig, status: &TaskStatus) {
