@@ -237,6 +237,10 @@ fn ranges_that_are_not_there_or_there_twice_are_told() {
     // A version says more rows than it has.
     evidence.extents = vec![Extent { records: 90, ..range(0..100, (100, 0, 0)) }];
     assert_eq!(wrong(&account(&evidence)), [(0..100, 10, 0)]);
+    // Offsets without records are no excuse for rows that were there.
+    evidence.absent = (20..30).collect();
+    assert_eq!(wrong(&account(&evidence)), [(0..100, 10, 0)]);
+    evidence.absent = Offsets::default();
     // Only the position is left of what is older than the log.
     let old = Extent { counts: None, ..range(0..60, (0, 0, 0)) };
     evidence.extents = vec![old, range(60..100, (40, 0, 0))];
