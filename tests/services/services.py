@@ -2,7 +2,7 @@
 """Real services for the tests, on loopback, in a throwaway directory: Kafka, MariaDB, PostgreSQL, moto (AWS), versitygw (S3),
 kinesalite (Kinesis).
 
-    services.py up               start them, print the path of services.env (KEY=VALUE lines), leave them running
+    services.py up               start them, if they are not up, print the path of services.env (KEY=VALUE lines), leave them running
     services.py down [ENV_FILE]  stop what `up` started: that run, or every such run of this checkout
     services.py run CMD...       start them, run CMD with those variables, stop them whatever happens; exit as CMD did
     services.py one NAME         start one of them for a test of its own and print its variables as JSON; then each line of standard
@@ -457,6 +457,12 @@ def run_command(command):
 
 
 def up():
+    for folder, state in sorted(earlier_runs(), key=lambda run: run[0].stat().st_mtime):
+        up_now = {process["name"] for process in filter(alive, state["processes"])}
+        ours = not state["tied"] and state["repo"] == str(REPO)
+        if ours and up_now >= SERVICES.keys() and (folder / "services.env").exists():
+            say(f"up already in {folder}")
+            return print(folder / "services.env")
     with started(tied=False) as (run, _):
         print(run.env_file)
 
