@@ -62,21 +62,37 @@ pub fn survive(pipeline: &dyn Pipeline, seed: u64, deaths: &[Death], mut died: i
     finish(&[pipeline], &mut worker, count).remove(0)
 }
 
-/// Waits until the records `0..count` of each pipeline have arrived, and stops their worker in peace.
+/// As [`stop`], of a worker that has read no record twice: its figures add up.
 pub fn finish(pipelines: &[&dyn Pipeline], worker: &mut Sidestream, count: i64) -> Vec<Account> {
-    let connectors: Vec<_> = pipelines.iter().map(|pipeline| pipeline.connector().to_owned()).collect();
-    for (pipeline, connector) in pipelines.iter().zip(&connectors) {
-        let own = |task: &Task| task.connector == *connector;
-        wait_settled(*pipeline, count, || {
-            assert_none_failed(&worker.tasks().into_iter().filter(own).collect::<Vec<_>>());
-        });
-        wait_until(SOON, "each record is delivered, filtered or rejected", || {
-            let [read, delivered, filtered, rejected] = worker.metrics().records(connector);
-            (read == delivered + filtered + rejected).then_some(())
-        });
+    for pipeline in pipelines {
+        wait_arrived(*pipeline, worker, count);
+        let end = Instant::now() + SOON;
+        loop {
+            let [read, delivered, filtered, rejected] = worker.metrics().records(pipeline.connector());
+            if read == delivered + filtered + rejected {
+                break;
+            }
+            let said =
+                format!("{read} read, {delivered} delivered, {filtered} filtered, {rejected} rejected");
+            assert!(Instant::now() < end, "of {count} records: {said}");
+            thread::sleep(Duration::from_millis(100));
+        }
     }
+    stop(pipelines, worker, count)
+}
+
+/// Waits until the records `0..count` of each pipeline have arrived, and stops their worker in peace.
+pub fn stop(pipelines: &[&dyn Pipeline], worker: &mut Sidestream, count: i64) -> Vec<Account> {
+    pipelines.iter().for_each(|pipeline| wait_arrived(*pipeline, worker, count));
     assert_eq!(worker.stop(LONG).code(), Some(0), "{}", worker.log());
     pipelines.iter().map(|pipeline| pipeline.account(count)).collect()
+}
+
+fn wait_arrived(pipeline: &dyn Pipeline, worker: &Sidestream, count: i64) {
+    let own = |task: &Task| task.connector == pipeline.connector();
+    wait_settled(pipeline, count, || {
+        assert_none_failed(&worker.tasks().into_iter().filter(own).collect::<Vec<_>>());
+    });
 }
 
 /// Asks, not too often, until everything below `count` is acknowledged.

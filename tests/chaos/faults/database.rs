@@ -6,7 +6,7 @@ use crate::killing::{assert_none_failed, finish};
 use crate::pipelines::{Pipeline, Rds};
 use crate::support::{Service, Sidestream, services, wait_until};
 
-const PART: i64 = 1500;
+const PART: i64 = 1000;
 const SOON: Duration = Duration::from_secs(60);
 
 fn restarted(name: &str, variable: &str) {

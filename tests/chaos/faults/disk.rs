@@ -68,6 +68,7 @@ fn a_full_disk_loses_and_doubles_nothing_and_is_said() {
     s3: {{bucket.name: bucket}}
     store.url: file:./store
     flush.size: 50
+    errors.retry.delay.max.ms: 300
     rotate.schedule.interval.ms: 500
     timezone: UTC
 "

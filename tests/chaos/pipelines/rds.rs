@@ -65,6 +65,7 @@ connectors:
     topic.prefix: {id}.
     poll.interval.ms: 20
     batch.max.rows: 50
+    errors.retry.delay.max.ms: 300
     exactly.once.support: required
 "
         )

@@ -136,6 +136,7 @@ impl Pipeline for S3Sink {
     connector.class: s3-sink
     topics: {id}
     tasks.max: 2
+    errors.retry.delay.max.ms: 300
     s3: {{bucket.name: {bucket}, region: us-east-1}}
     store.url: {url}
     partitioner.class: io.confluent.connect.storage.partitioner.TimeBasedPartitioner
