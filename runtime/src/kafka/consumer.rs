@@ -191,12 +191,10 @@ impl Reader for Member {
 
     /// Checks that it is still the topic that was assigned: reading goes on in the middle of one that was made again
     /// under its name, and the records before that would never be read. Then commits where the ranges begin, unchanged,
-    /// with where they end: a member that the group does not know any more is told so before anything is visible.
+    /// with where they end, if that matters: a member that the group does not know any more is told so before anything is
+    /// visible.
     async fn intend(&self, ranges: &[Planned]) -> Result<CommitOutcome> {
         self.check_topics(ranges).await?;
-        if self.keeps_intents() == Some(false) || ranges.iter().all(|planned| planned.recipe.is_none()) {
-            return Ok(CommitOutcome::Committed);
-        }
         let ids = lock(&self.topic_ids).clone();
         let intent = |planned: &Planned| {
             let Planned { range, owed, recipe, .. } = planned;

@@ -68,7 +68,17 @@ impl Cycle {
         failpoint::reach("sink.intended");
         {
             let _step = self.status.pulse.begin("making records visible in the sink");
-            retry::with_backoff(&self.status, &self.give_up, || self.sink.commit(&staged)).await?;
+            let made = retry::with_backoff(&self.status, &self.give_up, || self.sink.commit(&staged)).await;
+            if let Err(error) = made {
+                // A member that hung since its intent meets what its successor has done.
+                let asked = self.settle(|| self.reader.intend(&self.planned)).await;
+                if !matches!(asked, Ok(CommitOutcome::Fenced)) {
+                    return Err(error);
+                }
+                let (connector, task) = (&self.status.connector, self.status.task);
+                tracing::warn!(connector, task, "{}", self.status.redact(&error.to_string()));
+                return Ok(Published::Nothing);
+            }
         }
         failpoint::reach("sink.published");
         if self.settle(|| self.reader.commit(&self.planned)).await? == CommitOutcome::Fenced {
