@@ -129,7 +129,10 @@ impl Kafka {
         for partition in partitions(&consumer, topic) {
             wanted.add_partition(topic, partition);
         }
-        let committed = consumer.committed_offsets(wanted, TIMEOUT).unwrap();
+        // The coordinator of a young broker may not be there yet.
+        let committed = wait_until(TIMEOUT, &format!("{group} has a coordinator"), || {
+            consumer.committed_offsets(wanted.clone(), TIMEOUT).ok()
+        });
         let offset = |offset| if let Offset::Offset(offset) = offset { Some(offset) } else { None };
         committed.elements().iter().filter_map(|e| Some((e.partition(), offset(e.offset())?))).collect()
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use connector_core::{ConnectError, Offset, Result, TopicPartition};
 use rdkafka::config::RDKafkaLogLevel;
@@ -83,7 +83,15 @@ impl Lookback {
             list.add_partition(&tp.topic, tp.partition);
         }
         let failed = |e: &KafkaError| kafka_error("asking for the group's offsets failed", e);
-        let found = self.consumer.committed_offsets(list, ASK_TIMEOUT).map_err(|e| failed(&e))?;
+        let end = Instant::now() + ASK_TIMEOUT;
+        let found = loop {
+            match self.consumer.committed_offsets(list.clone(), ASK_TIMEOUT) {
+                Ok(found) => break found,
+                // It has just moved to another broker, or its broker has just started.
+                Err(error) if is_moving(&error) && Instant::now() < end => std::thread::sleep(STEP),
+                Err(error) => return Err(failed(&error)),
+            }
+        };
         let mut committed = BTreeMap::new();
         for entry in found.elements() {
             entry.error().map_err(|e| failed(&e))?;
@@ -208,6 +216,13 @@ impl Lookback {
         let _ = self.consumer.assign(&TopicPartitionList::new());
         outcome
     }
+}
+
+/// The group's coordinator is on its way from one broker to another.
+fn is_moving(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{CoordinatorLoadInProgress, CoordinatorNotAvailable, NotCoordinator};
+    let code = error.rdkafka_error_code();
+    code.is_some_and(|c| [CoordinatorLoadInProgress, CoordinatorNotAvailable, NotCoordinator].contains(&c))
 }
 
 /// The connector and the place in a topic that a dead letter names. A letter that was read again by a connector names two:

@@ -124,7 +124,7 @@ impl Account {
         let several = evidence.extents.iter().any(|e| evidence.extents[0].series != e.series);
         let ranges: Vec<_> = match wrong().next_back() {
             // Where records of several series mix, a gap shows far from where it is.
-            Some(last) if several => Vec::from([self.range.start..last.end]),
+            Some(last) if several => std::iter::once(self.range.start..last.end).collect(),
             _ => wrong().filter(|s| s.tally.missing > 0).map(|s| s.start..s.end).collect(),
         };
         let kept =
