@@ -59,10 +59,10 @@ pub fn survive(pipeline: &dyn Pipeline, seed: u64, deaths: &[Death], mut died: i
         flow.stop();
         (worker, producer.join().unwrap())
     });
-    finish(&[pipeline], &mut worker, count).remove(0)
+    stop(&[pipeline], &mut worker, count).remove(0)
 }
 
-/// As [`stop`], of a worker that has read no record twice: its figures add up.
+/// As [`stop`], of a worker that has kept its partitions, and so has read no record twice: its figures add up.
 pub fn finish(pipelines: &[&dyn Pipeline], worker: &mut Sidestream, count: i64) -> Vec<Account> {
     for pipeline in pipelines {
         wait_arrived(*pipeline, worker, count);

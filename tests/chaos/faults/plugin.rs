@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::killing::{Flow, assert_none_failed, finish};
+use crate::killing::{Flow, assert_none_failed, stop};
 use crate::libraries;
 use crate::pipelines::{Format, Pipeline, S3Sink};
 use crate::support::{Sidestream, Task, wait_until};
@@ -50,7 +50,7 @@ fn hostile_plugins_under_load_cost_a_healthy_connector_nothing() {
         flow.stop();
         producer.join().unwrap()
     });
-    let accounts = finish(&[&pipeline], &mut worker, count);
+    let accounts = stop(&[&pipeline], &mut worker, count);
     println!("beside seven hostile connectors: {}", accounts[0]);
     assert!(accounts[0].is_clean(true), "{accounts:?}");
 }

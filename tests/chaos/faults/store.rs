@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::killing::{Flow, assert_none_failed, finish, wait_settled};
+use crate::killing::{Flow, stop};
 use crate::pipelines::{Format, Pipeline, S3Sink};
 use crate::support::http_faults::{Fate, HttpFaults, Message};
 use crate::support::{Random, Sidestream, wait_until};
@@ -77,7 +77,7 @@ fn survives(mut pipeline: S3Sink, seed: u64, parts: i64) {
             None
         })
     });
-    let accounts = finish(&[&pipeline], &mut worker, next);
+    let accounts = stop(&[&pipeline], &mut worker, next);
     println!("seed {seed}: {:?}; {}", fates.lock().unwrap(), accounts[0]);
     assert!(accounts[0].is_clean(true), "{accounts:?}");
 }
@@ -114,8 +114,7 @@ fn a_worker_that_is_killed_before_an_unreliable_store_has_each_record_once() {
         (worker, producer.join().unwrap())
     });
     worker.wait_listening();
-    wait_settled(&pipeline, count, || assert_none_failed(&worker.tasks()));
-    let accounts = finish(&[&pipeline], &mut worker, count);
+    let accounts = stop(&[&pipeline], &mut worker, count);
     println!("killed five times, {:?}; {}", fates.lock().unwrap(), accounts[0]);
     assert!(accounts[0].is_clean(true), "{accounts:?}");
 }

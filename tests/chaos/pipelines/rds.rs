@@ -66,6 +66,8 @@ connectors:
     poll.interval.ms: 20
     batch.max.rows: 50
     errors.retry.delay.max.ms: 300
+    connection.attempts: 2
+    connection.backoff.ms: 300
     exactly.once.support: required
 "
         )
