@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,6 +16,7 @@ use rdkafka::{Offset as NativeOffset, TopicPartitionList};
 use super::batch;
 use super::client::{ClientSettings, Context};
 use super::kafka_error;
+use super::standings::mark_of;
 use crate::task::mark::{Foreign, Mark};
 
 const ASK_TIMEOUT: Duration = Duration::from_secs(20);
@@ -99,9 +99,7 @@ impl Lookback {
                 NativeOffset::Offset(offset) => Some(offset),
                 _ => None,
             };
-            // The wrapper panics where the metadata is no text.
-            let metadata = catch_unwind(AssertUnwindSafe(|| entry.metadata().to_owned()));
-            let mark = metadata.map_err(|_| Foreign::Unknown).and_then(|text| Mark::parse(&text));
+            let mark = mark_of(&entry);
             committed
                 .insert(TopicPartition::new(entry.topic(), entry.partition()), Committed { offset, mark });
         }

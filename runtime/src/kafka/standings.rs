@@ -2,6 +2,7 @@
 //! what the topics still have.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
@@ -10,12 +11,13 @@ use connector_core::{ConnectError, Offset, Result, Resume, TopicPartition};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset as NativeOffset, TopicPartitionList};
 
 use super::group::GroupContext;
 use super::kafka_error;
 use crate::task::feed::{CommitOutcome, Standing, Unfinished};
-use crate::task::mark::Mark;
+use crate::task::mark::{Foreign, Mark};
 
 /// How long the group's offsets, and the ends of a partition, are waited for.
 const ASK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -138,7 +140,7 @@ impl Standings {
                 NativeOffset::Offset(offset) => Some(offset),
                 _ => None,
             };
-            let mark = match Mark::parse(entry.metadata()) {
+            let mark = match mark_of(&entry) {
                 Ok(mark) => mark,
                 Err(foreign) => {
                     let text = format!("{tp} of group `{}`: {foreign}", self.group);
@@ -236,6 +238,13 @@ impl Standings {
             );
         }
     }
+}
+
+/// What stands beside a committed offset.
+pub(super) fn mark_of(entry: &TopicPartitionListElem<'_>) -> Result<Option<Mark>, Foreign> {
+    // The wrapper panics where the metadata is no text.
+    let metadata = catch_unwind(AssertUnwindSafe(|| entry.metadata().to_owned()));
+    metadata.map_err(|_| Foreign::Unknown).and_then(|text| Mark::parse(&text))
 }
 
 fn unfinished(mark: Mark) -> Option<Unfinished> {
