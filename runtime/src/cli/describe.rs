@@ -55,7 +55,8 @@ impl<'a> From<Key<'a>> for KeyDescription<'a> {
 
 impl<'a> From<&'a Entry> for Description<'a> {
     fn from(entry: &'a Entry) -> Self {
-        let Component { name, aliases, inert_keys, version, summary, delivery, schema, .. } = &entry.component;
+        let Component { name, aliases, inert_keys, version, summary, delivery, schema, .. } =
+            &entry.component;
         Self {
             name,
             kind: entry.component.kind(),

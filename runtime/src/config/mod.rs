@@ -152,7 +152,9 @@ fn deploy(
     let failed = report.failed();
     let diagnostics = report.finish();
     match worker.filter(|_| !failed) {
-        Some(worker) => Ok(Deployment { worker, topics, connectors, diagnostics, registry: registry.clone() }),
+        Some(worker) => {
+            Ok(Deployment { worker, topics, connectors, diagnostics, registry: registry.clone() })
+        }
         None => Err(diagnostics),
     }
 }

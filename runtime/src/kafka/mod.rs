@@ -11,8 +11,8 @@ pub mod lookback;
 pub mod offsets;
 mod poller;
 pub mod producer;
-pub mod transaction;
 mod standings;
+pub mod transaction;
 
 use connector_core::{ConnectError, Domain, Retry};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};

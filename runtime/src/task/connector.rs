@@ -4,16 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use connector_core::{
-    ConfigProblem, ConnectError, Delivery, Kind, Result, Sink, Source, TaskConfig, TaskInfo,
-    TopicDirectory,
+    ConfigProblem, ConnectError, Delivery, Kind, Result, Sink, Source, TaskConfig, TaskInfo, TopicDirectory,
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::goal::Goal;
 use super::pipeline::{Pipeline, SinkConverters, TransformStep};
-use super::retry;
 use super::recipe::Packed;
+use super::retry;
 use super::sink::{Engine, Restore, SinkTask};
 use super::status::{State, TaskStatus};
 use super::worker::Worker;
@@ -70,9 +69,8 @@ impl Worker {
             let (worker, connector, sink) = (self.clone(), connector.clone(), sink.clone());
             let (topics, goal) = (topics.clone(), goal.clone());
             tasks.push(tokio::spawn(async move {
-                let run = || {
-                    worker.sink_task(&connector, &sink, status.clone(), topics.clone(), goal.clone())
-                };
+                let run =
+                    || worker.sink_task(&connector, &sink, status.clone(), topics.clone(), goal.clone());
                 worker.run_task(&connector, &status, run).await;
             }));
         }
@@ -288,7 +286,8 @@ fn engine(
 ) -> Result<Engine> {
     let info = info(connector, status.task);
     let sink = sink.component.create_sink(&sink.config, &info).map_err(wrong_config)?;
-    let pipeline = Pipeline::to_sink(sink_converters(connector)?, transforms(connector, &info)?, &sink.needs());
+    let pipeline =
+        Pipeline::to_sink(sink_converters(connector)?, transforms(connector, &info)?, &sink.needs());
     Ok(Engine { sink, pipeline: pipeline.retrying(status.clone(), stop.clone()) })
 }
 
