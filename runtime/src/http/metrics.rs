@@ -208,7 +208,7 @@ fn render(worker: &Worker) -> String {
     );
     per_task(out, LAST_ERROR, tasks.iter(), |t| t.errors.counters.last_error_ms.load(Relaxed));
 
-    const OURS: [Ours; 7] = [
+    const OURS: [Ours; 8] = [
         ("sidestream_task_records_read_total", "Records read.", |t| count(&t.counters.read)),
         ("sidestream_task_records_delivered_total", "Records delivered.", |t| count(&t.counters.delivered)),
         ("sidestream_task_records_filtered_total", "Records dropped on purpose.", |t| {
@@ -222,6 +222,9 @@ fn render(worker: &Worker) -> String {
             "Records that expired in Kafka before they were read.",
             |t| count(&t.counters.lost_before),
         ),
+        ("sidestream_task_records_given_back_total", "Records read that were given back unpublished.", |t| {
+            count(&t.counters.given_back)
+        }),
         ("sidestream_task_commits_refused_total", "Commits that the consumer group refused.", |t| {
             count(&t.counters.commits_refused)
         }),

@@ -1,7 +1,9 @@
 //! librdkafka's configuration from Connect's: Java's names translated, Java-only keys left out.
 
+use std::collections::HashMap;
 use std::error::Error;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use connector_core::{ConfigMap, ConnectError, Result};
 use rdkafka::client::OAuthToken;
@@ -64,6 +66,22 @@ pub const JAVA_ONLY: &[&str] = &[
 #[derive(Clone, Default)]
 pub struct Context {
     signer: Option<Arc<IamSigner>>,
+    /// When each error was last told.
+    told: Arc<Mutex<HashMap<String, Instant>>>,
+}
+
+/// An error that comes again and again is told so often.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
+
+impl Context {
+    fn is_news(&self, error: &str) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let news = told.get(error).is_none_or(|at| at.elapsed() > TELL_AGAIN);
+        if news {
+            told.insert(error.to_owned(), Instant::now());
+        }
+        news
+    }
 }
 
 impl ClientContext for Context {
@@ -86,7 +104,9 @@ impl ClientContext for Context {
 
     fn error(&self, error: KafkaError, reason: &str) {
         // rdkafka reports the end of a partition here as well, where it was asked for.
-        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF)
+            && self.is_news(&error.to_string())
+        {
             tracing::warn!(target: "librdkafka", "{error}: {reason}");
         }
     }
@@ -129,7 +149,7 @@ pub fn settings(
     for (key, value) in &map {
         config.set(key, value);
     }
-    Ok(ClientSettings { config, context: Context { signer } })
+    Ok(ClientSettings { config, context: Context { signer, ..Context::default() } })
 }
 
 /// Java's key names and values to librdkafka's; returns what has no effect.

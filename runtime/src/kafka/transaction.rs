@@ -141,7 +141,7 @@ impl TransactionalProducer {
                 _ if error.rdkafka_error_code() == Some(RDKafkaErrorCode::OperationTimedOut) => {}
                 _ => return Err(Broken::Fatal(told.no_retry())),
             }
-            self.status.trouble(format!("waiting: {told}"));
+            self.status.trouble(format!("waiting: {told}"), Duration::from_secs(90));
             tracing::warn!(
                 connector = self.status.connector,
                 task = self.status.task,

@@ -274,6 +274,14 @@ impl Ledger {
         count
     }
 
+    /// Records that the sink was given for nothing if the partition goes away now.
+    pub fn given_back(&self) -> usize {
+        self.written
+            .iter()
+            .map(|writes| writes.offsets.len() - writes.filtered.min(writes.offsets.len()))
+            .sum()
+    }
+
     /// Whether the sink holds records that are not published.
     pub fn is_open(&self) -> bool {
         !self.written.is_empty()

@@ -1,6 +1,6 @@
 //! Whether a task still gets something done: RUNNING is said only of one that does.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,14 +12,19 @@ use super::status::{State, TaskStatus};
 pub struct Pulse {
     /// Epoch milliseconds.
     last_ms: AtomicI64,
-    troubled: AtomicBool,
+    /// Until when the last trouble counts, in epoch milliseconds; 0: there is none.
+    troubled_until_ms: AtomicI64,
     /// Calls of a plugin or a service that are under way, oldest first.
     steps: Mutex<Vec<&'static str>>,
 }
 
 impl Default for Pulse {
     fn default() -> Self {
-        Self { last_ms: AtomicI64::new(now_ms()), troubled: AtomicBool::new(false), steps: Mutex::default() }
+        Self {
+            last_ms: AtomicI64::new(now_ms()),
+            troubled_until_ms: AtomicI64::new(0),
+            steps: Mutex::default(),
+        }
     }
 }
 
@@ -40,12 +45,18 @@ impl Pulse {
         self.last_ms.store(now_ms(), Ordering::Relaxed);
     }
 
-    pub fn trouble(&self) {
-        self.troubled.store(true, Ordering::Relaxed);
+    /// Something is wrong; it is over if nothing more is heard of it for `lasting`.
+    pub fn trouble(&self, lasting: Duration) {
+        let lasting = i64::try_from(lasting.as_millis()).unwrap_or(i64::MAX);
+        self.troubled_until_ms.store(now_ms().saturating_add(lasting), Ordering::Relaxed);
     }
 
     pub fn calm(&self) {
-        self.troubled.store(false, Ordering::Relaxed);
+        self.troubled_until_ms.store(0, Ordering::Relaxed);
+    }
+
+    pub fn is_troubled(&self) -> bool {
+        self.troubled_until_ms.load(Ordering::Relaxed) > now_ms()
     }
 
     /// A call begins that should end soon: `writing to the sink`.
@@ -65,26 +76,28 @@ impl TaskStatus {
         let quiet_ms = now_ms() - self.pulse.last_ms.load(Ordering::Relaxed);
         let limit_ms = i64::try_from(limit.as_millis()).unwrap_or(i64::MAX);
         let condition = self.condition();
-        match condition.state {
-            State::Running if quiet_ms > limit_ms => {
-                let lag: i64 = self.lag().values().sum();
-                let seconds = quiet_ms / 1000;
-                let reason = match self.pulse.step() {
-                    _ if self.pulse.troubled.load(Ordering::Relaxed) => condition.reason,
-                    Some(step) => format!("{step} has not ended for {seconds} s"),
-                    None if lag > 0 => {
-                        format!("{lag} records wait in Kafka, and none was read for {seconds} s")
-                    }
-                    // Nothing to do is no stall.
-                    None => return,
-                };
+        let lag: i64 = self.lag().values().sum();
+        let troubled = self.pulse.is_troubled();
+        let seconds = quiet_ms / 1000;
+        let wait = match self.pulse.step() {
+            _ if troubled && !condition.reason.is_empty() => Some(condition.reason),
+            Some(step) => Some(format!("{step} has not ended for {seconds} s")),
+            None if lag > 0 => {
+                Some(format!("{lag} records wait in Kafka, and none was read for {seconds} s"))
+            }
+            // Nothing to do is no stall.
+            None => None,
+        };
+        match (condition.state, wait) {
+            (State::Running, Some(reason)) if quiet_ms > limit_ms => {
                 tracing::warn!(connector = self.connector, task = self.task, "task stalled: {reason}");
                 self.stall(reason);
             }
-            State::Stalled if quiet_ms <= limit_ms => {
+            (State::Stalled, wait) if quiet_ms <= limit_ms || wait.is_none() => {
                 tracing::info!(connector = self.connector, task = self.task, "task moves again");
                 self.set(State::Running, "");
             }
+            _ if !troubled && self.pulse.troubled_until_ms.load(Ordering::Relaxed) > 0 => self.remark(""),
             _ => {}
         }
     }
@@ -127,7 +140,7 @@ mod tests {
         status.beat();
         status.look(LIMIT);
 
-        status.trouble("trying again: no route");
+        status.trouble("trying again: no route", LIMIT);
         quiet();
         status.look(LIMIT);
         assert_eq!(status.condition().state, State::Stalled);
@@ -135,5 +148,19 @@ mod tests {
         status.beat();
         status.look(LIMIT);
         assert_eq!(status.condition().reason, "");
+    }
+
+    #[test]
+    fn trouble_that_is_over_is_forgotten_though_the_task_has_nothing_to_do() {
+        let status = StatusBoard::default().register("c", 0, (Kind::Sink, "s"), &SecretSet::default());
+        status.set(State::Running, "");
+        status.trouble("reading from Kafka failed", Duration::from_secs(15));
+        status.look(LIMIT);
+        assert_eq!(status.condition().reason, "reading from Kafka failed");
+        status.pulse.troubled_until_ms.store(now_ms() - 1, Ordering::Relaxed);
+        status.pulse.last_ms.store(now_ms() - 61_000, Ordering::Relaxed);
+        status.look(LIMIT);
+        let condition = status.condition();
+        assert_eq!((condition.state, condition.reason.as_str()), (State::Running, ""));
     }
 }

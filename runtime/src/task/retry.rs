@@ -12,6 +12,8 @@ use super::errors::ErrorCounters;
 use super::status::TaskStatus;
 
 const FIRST: Duration = Duration::from_millis(300);
+/// How long an attempt may take before it counts as a call that does not end.
+const SILENCE: Duration = Duration::from_secs(120);
 /// No pause is shorter, whatever is configured: a busy loop helps nobody.
 const SHORTEST: Duration = Duration::from_millis(1);
 
@@ -154,7 +156,7 @@ impl Retries {
         let (connector, task) = (&status.connector, status.task);
         let told = status.redact(&error.to_string());
         tracing::warn!(connector, task, "{told}; trying again in {:.1} s", pause.as_secs_f32());
-        status.trouble(format!("trying again: {error}"));
+        status.trouble(format!("trying again: {error}"), pause + SILENCE);
         status.counters.retries.fetch_add(1, Ordering::Relaxed);
         self.attempt += 1;
         tokio::select! {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use connector_core::{ConnectError, Kind, Metric, Result, TopicPartition};
@@ -77,6 +78,8 @@ pub struct Counters {
     /// Records that expired in Kafka before they were read.
     pub lost_before: AtomicU64,
     pub restarts: AtomicU64,
+    /// Records that the sink had and that were given back unpublished: their next reader counts them again.
+    pub given_back: AtomicU64,
     /// Epoch milliseconds of the last publish; 0 when there was none.
     pub last_flush_ms: AtomicI64,
 }
@@ -166,10 +169,11 @@ impl TaskStatus {
         self.pulse.calm();
     }
 
-    /// As [`Self::remark`], of something that keeps the task from its work.
-    pub fn trouble(&self, reason: impl AsRef<str>) {
+    /// As [`Self::remark`], of something that keeps the task from its work. It is over at the next remark, or if nothing
+    /// more is heard of it for `lasting`.
+    pub fn trouble(&self, reason: impl AsRef<str>, lasting: Duration) {
         self.remark(reason);
-        self.pulse.trouble();
+        self.pulse.trouble(lasting);
     }
 
     /// Keeps what is known of the quiet: only a beat ends the stall.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, mpsc as std_mpsc};
+use std::time::Duration;
 
 use connector_core::{
     Assignment, ConnectError, Delivery, MemoryPermit, Offset, Result, Sink, TopicPartition,
@@ -13,7 +14,10 @@ use crate::task::flush::{Due, Ledger};
 use crate::task::pipeline::Pipeline;
 use crate::task::recipe::Packed;
 use crate::task::retry;
-use crate::task::status::{AT_LEAST_ONCE, EXACTLY_ONCE};
+use crate::task::status::{AT_LEAST_ONCE, Counters, EXACTLY_ONCE};
+
+/// Trouble of the consumer is over if it is not repeated for so long.
+const HEARD_AGAIN: Duration = Duration::from_secs(90);
 
 /// A sink and what comes before it, as a configuration has them.
 pub struct Engine {
@@ -48,7 +52,7 @@ impl Running {
             Membership::Trouble(error) => {
                 let (connector, task) = (&self.task.status.connector, self.task.status.task);
                 tracing::warn!(connector, task, "{}", self.task.status.redact(&error.to_string()));
-                self.task.status.trouble(error.to_string());
+                self.task.status.trouble(error.to_string(), HEARD_AGAIN);
                 Ok(())
             }
             Membership::Failed(error) => Err(error),
@@ -272,7 +276,8 @@ impl Running {
             tracing::warn!(connector = self.task.status.connector, "closing partitions failed: {error}");
         }
         for tp in partitions {
-            self.ledgers.remove(tp);
+            let given_back = self.ledgers.remove(tp).map_or(0, |ledger| ledger.given_back());
+            Counters::add(&self.task.status.counters.given_back, given_back);
             self.at_end.remove(tp);
             self.task.status.forget_partition(tp);
         }

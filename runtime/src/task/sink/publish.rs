@@ -21,6 +21,8 @@ use crate::task::status::{Counters, TaskStatus};
 const SETTLE_ATTEMPTS: usize = 25;
 const SETTLE_PAUSE: Duration = Duration::from_millis(200);
 
+const REFUSED: &str = "the consumer group refuses this task's commits: another member may own its partitions";
+
 /// What became of a cycle.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Published {
@@ -193,7 +195,12 @@ impl Running {
         let status = &self.task.status;
         let (connector, task) = (&status.connector, status.task);
         match outcome {
-            Published::Whole => status.beat(),
+            Published::Whole => {
+                status.beat();
+                if status.pulse.is_troubled() {
+                    status.remark("");
+                }
+            }
             Published::Unacknowledged => tracing::warn!(
                 connector,
                 task,
@@ -205,9 +212,7 @@ impl Running {
                     task,
                     "the group has moved on; nothing was published, the records will be read again"
                 );
-                status.trouble(
-                    "the consumer group refuses this task's commits: another member may own its partitions",
-                );
+                status.trouble(REFUSED, Duration::from_secs(60));
                 self.ledgers.values_mut().for_each(Ledger::refused);
                 for tp in self.leaving.iter().flat_map(|leaving| &leaving.partitions) {
                     if let Some(ledger) = self.ledgers.get_mut(tp) {
