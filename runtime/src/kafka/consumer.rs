@@ -100,10 +100,8 @@ impl Member {
         lock(&self.consumer).clone().ok_or_else(closed)
     }
 
-    async fn check_topics(&self, ranges: &[Planned]) -> Result<()> {
+    async fn check_topics(&self, topics: BTreeSet<Arc<str>>) -> Result<()> {
         let known = lock(&self.topic_ids).clone();
-        let topics: BTreeSet<_> =
-            ranges.iter().map(|planned| planned.range.partition.topic.clone()).collect();
         let topics: Vec<_> = topics.into_iter().filter(|topic| known.contains_key(topic)).collect();
         if topics.is_empty() {
             return Ok(());
@@ -180,6 +178,7 @@ impl Reader for Member {
     }
 
     async fn beyond(&self, partition: &TopicPartition, at: Offset) -> Result<Offset> {
+        self.check_topics(BTreeSet::from([partition.topic.clone()])).await?;
         let (consumer, standings, partition) = (self.consumer()?, self.standings.clone(), partition.clone());
         blocking(move || standings.beyond(&consumer, &partition, at)).await
     }
@@ -194,7 +193,8 @@ impl Reader for Member {
     /// with where they end, if that matters: a member that the group does not know any more is told so before anything is
     /// visible.
     async fn intend(&self, ranges: &[Planned]) -> Result<CommitOutcome> {
-        self.check_topics(ranges).await?;
+        self.check_topics(ranges.iter().map(|planned| planned.range.partition.topic.clone()).collect())
+            .await?;
         let ids = lock(&self.topic_ids).clone();
         let intent = |planned: &Planned| {
             let Planned { range, owed, recipe, .. } = planned;
