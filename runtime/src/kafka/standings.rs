@@ -54,6 +54,8 @@ pub struct Standings {
 }
 
 type Group = BaseConsumer<GroupContext>;
+/// An offset, and what stands beside it.
+type Committed = (Option<Offset>, Option<Mark>);
 
 impl Standings {
     pub fn new(group: String, reset: Reset) -> Self {
@@ -125,7 +127,7 @@ impl Standings {
         &self,
         consumer: &Group,
         partitions: &[TopicPartition],
-    ) -> Result<BTreeMap<TopicPartition, (Option<Offset>, Option<Mark>)>> {
+    ) -> Result<BTreeMap<TopicPartition, Committed>> {
         let mut list = TopicPartitionList::new();
         for tp in partitions {
             list.add_partition(&tp.topic, tp.partition);

@@ -188,7 +188,7 @@ impl Broker {
             if self.batches.send(Fetched { epoch: 1, partition: tp(), what }).await.is_err() {
                 return;
             }
-            if turn % 3 == 0 {
+            if turn.is_multiple_of(3) {
                 // Long enough for the clock to be looked at.
                 tokio::time::sleep(Duration::from_millis(400)).await;
             }
