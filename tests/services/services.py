@@ -272,6 +272,8 @@ def kafka(run, port, controller_port):
         # One broker, and groups that form and notice a lost member at once.
         "group.initial.rebalance.delay.ms": 0,
         "group.min.session.timeout.ms": 1000,
+        # Dead letters keep the time of their record, which may be years ago.
+        "log.retention.ms": -1,
         "offsets.topic.replication.factor": 1,
         "offsets.topic.num.partitions": 4,
         "transaction.state.log.replication.factor": 1,
