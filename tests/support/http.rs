@@ -36,8 +36,9 @@ pub fn request(address: &str, line: &str, content_type: &str, body: &[u8]) -> io
         "{line} HTTP/1.1\r\nHost: {address}\r\nUser-Agent: python-requests/2.31.0\r\nAccept-Encoding: gzip, deflate\r\n\
          Connection: keep-alive\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n"
     );
-    stream.write_all(&[head.as_bytes(), body].concat())?;
-    answer(BufReader::new(stream))
+    // A server that has heard enough answers and closes while the rest is still on its way.
+    let sent = stream.write_all(&[head.as_bytes(), body].concat());
+    answer(BufReader::new(stream)).map_err(|error| sent.err().unwrap_or(error))
 }
 
 fn answer(mut stream: impl BufRead) -> io::Result<Answer> {
