@@ -204,7 +204,7 @@ impl Ledger {
 
     /// Nothing of the range was published. It ends at the same place the next time: the sink has cut there.
     pub fn refused(&mut self) {
-        self.again = self.publishing.take();
+        self.again = self.publishing.take().or(self.again);
     }
 
     /// Whether the sink has named this end itself.
@@ -346,6 +346,21 @@ mod tests {
         assert_eq!(l.published(), 2);
         assert!(l.due(Due::Written).is_some());
         assert_eq!(l.published(), 2);
+    }
+
+    #[test]
+    fn a_range_that_was_refused_ends_there_the_next_time_whatever_is_refused_meanwhile() {
+        let mut l = ledger();
+        write(&mut l, 0, 5, None);
+        assert_eq!(l.due(Due::Written).unwrap().range.end, 5);
+        l.refused();
+        // A cycle of other partitions.
+        l.refused();
+        write(&mut l, 5, 9, None);
+        assert_eq!(l.due(Due::Cut).unwrap().range.end, 5);
+        assert_eq!(l.published(), 5);
+        assert!(l.due(Due::Cut).is_none());
+        assert_eq!(l.due(Due::Written).unwrap().range.end, 9);
     }
 
     #[test]

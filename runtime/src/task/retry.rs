@@ -71,32 +71,20 @@ fn chance() -> f64 {
 pub async fn with_backoff<T, F>(
     status: &TaskStatus,
     stop: &CancellationToken,
-    mut call: impl FnMut() -> F,
+    call: impl FnMut() -> F,
 ) -> Result<T>
 where
     F: Future<Output = Result<T>>,
 {
     let policy = status.errors.retries();
-    let mut retries = Retries { began: Instant::now(), limit: policy.of_calls(), attempt: 0 };
-    loop {
-        match call().await {
-            Ok(value) => {
-                if retries.attempt > 0 {
-                    status.remark("");
-                }
-                return Ok(value);
-            }
-            Err(error) => {
-                let waited = retries.wait(error, policy.jittered(retries.attempt), status, stop).await;
-                waited.map_err(|error| match policy.of_calls() {
-                    Some(limit) if error.is_retriable() && !stop.is_cancelled() => error
-                        .no_retry()
-                        .at(format!("given up after {} ms (errors.retry.timeout)", limit.as_millis())),
-                    _ => error,
-                })?;
-            }
+    let limit = policy.of_calls();
+    let outcome = repeat(status, stop, limit, |attempt| policy.jittered(attempt), call).await;
+    outcome.map_err(|error| match limit {
+        Some(limit) if error.is_retriable() && !stop.is_cancelled() => {
+            error.no_retry().at(format!("given up after {} ms (errors.retry.timeout)", limit.as_millis()))
         }
-    }
+        _ => error,
+    })
 }
 
 /// As [`with_backoff`], for what works on records inside the process: a converter, a transform.
@@ -109,7 +97,30 @@ where
     F: Future<Output = Result<T>>,
 {
     let policy = status.errors.retries();
-    let mut retries = Retries { began: Instant::now(), limit: policy.of_records(), attempt: 0 };
+    let counted = || {
+        let attempt = call();
+        async {
+            attempt.await.inspect_err(|error| {
+                if error.is_retriable() {
+                    ErrorCounters::add(&status.errors.counters.failures, 1);
+                }
+            })
+        }
+    };
+    repeat(status, stop, policy.of_records(), |attempt| policy.pause(attempt), counted).await
+}
+
+async fn repeat<T, F>(
+    status: &TaskStatus,
+    stop: &CancellationToken,
+    limit: Option<Duration>,
+    pause: impl Fn(u32) -> Duration,
+    mut call: impl FnMut() -> F,
+) -> Result<T>
+where
+    F: Future<Output = Result<T>>,
+{
+    let mut retries = Retries { began: Instant::now(), limit, attempt: 0 };
     loop {
         match call().await {
             Ok(value) => {
@@ -118,12 +129,7 @@ where
                 }
                 return Ok(value);
             }
-            Err(error) => {
-                if error.is_retriable() {
-                    ErrorCounters::add(&status.errors.counters.failures, 1);
-                }
-                retries.wait(error, policy.pause(retries.attempt), status, stop).await?;
-            }
+            Err(error) => retries.wait(error, pause(retries.attempt), status, stop).await?,
         }
     }
 }

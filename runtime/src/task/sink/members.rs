@@ -95,8 +95,10 @@ impl Running {
         let resume = retry::with_backoff(&status, &stop, || self.task.sink.open(&all)).await?;
         let standings =
             retry::with_backoff(&status, &stop, || reader.standings(&partitions, &resume)).await?;
-        for (tp, standing) in &standings {
-            self.stands(tp, standing)?;
+        for assignment in &all {
+            if let Some(standing) = standings.get(&assignment.partition) {
+                self.stands(assignment, standing)?;
+            }
         }
         for only in all.chunks(1).filter(|only| self.former.contains_key(&only[0].partition)) {
             let (tp, former) = (&only[0].partition, self.sink_of(&only[0].partition));
@@ -113,7 +115,8 @@ impl Running {
     }
 
     /// Takes note of where a partition begins, and of a range that somebody else began there.
-    fn stands(&mut self, tp: &TopicPartition, standing: &Standing) -> Result<()> {
+    fn stands(&mut self, assignment: &Assignment, standing: &Standing) -> Result<()> {
+        let tp = &assignment.partition;
         let Some(ledger) = self.ledgers.get_mut(tp) else { return Ok(()) };
         let end = standing.unfinished.as_ref().map(|unfinished| unfinished.end);
         ledger.begins(standing.offset, end);
@@ -137,16 +140,16 @@ impl Running {
         tracing::info!(connector, task, "{tp}: up to {end} the former configuration holds");
         let engine = restore(text).map_err(|e| e.at(tp))?;
         let recipe = Packed { fingerprint: fingerprint.clone(), text: text.clone() };
-        self.former.insert(tp.clone(), Formerly { engine, recipe });
+        self.former.insert(tp.clone(), Formerly { engine, recipe, assignment: assignment.clone() });
         Ok(())
     }
 
     /// Nothing of a former configuration is left to do for this partition.
     pub(super) async fn end_former(&mut self, tp: &TopicPartition) -> Result<()> {
-        let Some(Formerly { engine, .. }) = self.former.remove(tp) else { return Ok(()) };
+        let Some(Formerly { engine, assignment, .. }) = self.former.remove(tp) else { return Ok(()) };
         engine.sink.close(std::slice::from_ref(tp)).await?;
         let (status, stop) = (self.task.status.clone(), self.task.stop.clone());
-        let opened = [Assignment::from(tp.clone())];
+        let opened = [assignment];
         retry::with_backoff(&status, &stop, || self.task.sink.open(&opened)).await.map(drop)
     }
 
@@ -214,8 +217,13 @@ impl Running {
             let records = records.slice(from, to - from);
             Piece::Records(Records { records, permit, last_offset, high_watermark, whole })
         };
+        // The memory counts until the last of its records are published.
+        let (before, behind) = match owed == rows {
+            true => (permit, MemoryPermit::none()),
+            false => (MemoryPermit::none(), permit),
+        };
         if owed > 0 {
-            let head = part(0, owed, MemoryPermit::none());
+            let head = part(0, owed, before);
             self.take(Fetched { epoch, partition: tp.clone(), what: head }).await?;
         }
         let Some(ledger) = self.ledgers.get_mut(&tp) else { return Ok(()) };
@@ -229,7 +237,7 @@ impl Running {
         if owed == rows || ledger.owes() {
             return Ok(());
         }
-        self.take(Fetched { epoch, partition, what: part(owed, rows, permit) }).await
+        self.take(Fetched { epoch, partition, what: part(owed, rows, behind) }).await
     }
 
     /// The next record is not there: goes on where there is one, or says why not.
@@ -288,6 +296,7 @@ impl Running {
 pub(super) struct Formerly {
     engine: Engine,
     recipe: Packed,
+    assignment: Assignment,
 }
 
 /// By partition.
