@@ -34,6 +34,9 @@ pub struct Task {
     pub state: String,
     #[serde(default)]
     pub reason: String,
+    /// When it came into its state.
+    #[serde(default)]
+    pub since: String,
     /// `exactly-once` or `at-least-once`, and why not more.
     #[serde(default)]
     pub delivery: String,
@@ -76,9 +79,20 @@ impl Sidestream {
         Self::spawn_by(&[], files, env)
     }
 
+    /// As `start`, with `--watch`.
+    pub fn watching(files: &[(&str, &str)], env: &[(&str, &str)]) -> Self {
+        let mut started = Self::spawn_as(&[], &["--watch"], files, env);
+        started.wait_healthy();
+        started
+    }
+
     /// As `spawn`, by a program that is given the command line after its own arguments, such as `env -u X`, and becomes
     /// it.
     pub fn spawn_by(launcher: &[&str], files: &[(&str, &str)], env: &[(&str, &str)]) -> Self {
+        Self::spawn_as(launcher, &[], files, env)
+    }
+
+    fn spawn_as(launcher: &[&str], options: &[&str], files: &[(&str, &str)], env: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let said =
             |key: &str| files.iter().find_map(|(_, text)| text.split_once(key)?.1.split_whitespace().next());
@@ -103,6 +117,7 @@ impl Sidestream {
         let out = File::create(&log).unwrap();
         let child = command_by(launcher, dir.path(), env)
             .arg("run")
+            .args(options)
             .args(files.iter().map(|(name, _)| name))
             .stdin(Stdio::null())
             .stdout(out.try_clone().unwrap())

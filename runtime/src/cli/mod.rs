@@ -11,6 +11,7 @@ use crate::plugin::discover;
 use crate::plugin::registry::Registry;
 
 mod describe;
+mod diff;
 mod plugins;
 mod progress;
 mod reference;
@@ -59,6 +60,8 @@ enum Command {
     Run(run::Args),
     /// Check files without touching the network; prints every error.
     Validate(FileArgs),
+    /// Print what the running connectors would do if the files OLD were replaced by NEW; needs no worker and no network.
+    Diff(diff::Args),
     /// Compare what is in the stores of sinks with what they have acknowledged: delivered once, missing or doubled.
     Verify(verify::Args),
     /// List the plugins: name, kind, version, other names, where from.
@@ -143,18 +146,19 @@ pub fn main(app: App) -> ExitCode {
 
 fn dispatch(command: Command, mut registry: Registry) -> u8 {
     let files = match &command {
-        Command::Run(args) => args.files.files.as_slice(),
         Command::Validate(args) => &args.files,
         Command::Verify(args) => &args.files.files,
         Command::Plugins(args) => &args.files,
         Command::Describe(args) => &args.files,
-        Command::Schema(_) | Command::Reference => &[],
+        // These read their files again, or have others to compare them with: they look for libraries themselves.
+        Command::Run(_) | Command::Diff(_) | Command::Schema(_) | Command::Reference => &Vec::new(),
     };
     if !add_libraries(files, &mut registry) {
         return WRONG_CONFIG;
     }
     match command {
-        Command::Run(args) => run::run(&args, &registry),
+        Command::Run(args) => run::run(&args, registry),
+        Command::Diff(args) => diff::run(&args, &registry),
         Command::Validate(args) => validate::run(&args, &registry),
         Command::Verify(args) => verify::run(&args, &registry),
         Command::Plugins(args) => plugins::run(args.output.output, &registry),

@@ -7,23 +7,30 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use connector_core::Result;
-use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use super::progress::{self, AboveLines, Done};
-use super::{FAILED, FileArgs, OK, Output, WRONG_CONFIG, environment, print_diagnostics, print_json};
+use self::files::Files;
+use self::summary::Summary;
+use super::progress::{self, AboveLines};
+use super::{FAILED, FileArgs, OK, Output, WRONG_CONFIG, print_diagnostics, print_json};
 use crate::config::{self, Deployment};
 use crate::http;
 use crate::plugin::registry::Registry;
-use crate::task::status::State;
-use crate::task::worker::Worker;
+use crate::task::host::Host;
+
+pub(super) mod files;
+mod reload;
+mod summary;
 
 /// The files, and when to end.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
     pub files: FileArgs,
+    /// Read the files again whenever one of them has changed. SIGHUP does so at any time.
+    #[arg(long, conflicts_with = "until")]
+    pub watch: bool,
     /// End once all is done that there was in the beginning: sources at their end, sinks at the ends that their topics
     /// had (or have when the sources of the same run are done). A task that fails makes the exit code 1.
     #[arg(long, value_enum, value_name = "WHEN")]
@@ -50,7 +57,8 @@ fn duration(text: &str) -> Result<Duration, String> {
     number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(|| "that is too long".to_owned())
 }
 
-pub(super) fn run(args: &Args, registry: &Registry) -> u8 {
+/// `built_in`: without the plugins of the files.
+pub(super) fn run(args: &Args, built_in: Registry) -> u8 {
     let output = args.files.output.output;
     init_logging(output, LOGGED);
     let refuse = |diagnostics: &[config::Diagnostic]| {
@@ -60,7 +68,8 @@ pub(super) fn run(args: &Args, registry: &Registry) -> u8 {
         }
         WRONG_CONFIG
     };
-    let mut deployment = match config::load(&args.files.files, registry, &environment) {
+    let files = Files::new(args.files.files.clone(), built_in);
+    let mut deployment = match files.load() {
         Ok(deployment) => deployment,
         Err(diagnostics) => return refuse(&diagnostics),
     };
@@ -83,7 +92,10 @@ pub(super) fn run(args: &Args, registry: &Registry) -> u8 {
         );
         return WRONG_CONFIG;
     }
-    for diagnostic in deployment.diagnostics.iter().filter(|d| d.severity != config::Severity::Note) {
+    if deployment.is_bounded() && !deployment.unavailable.is_empty() {
+        return refuse(&deployment.diagnostics);
+    }
+    for diagnostic in deployment.diagnostics.iter().filter(|d| d.severity == config::Severity::Warning) {
         tracing::warn!("{}", diagnostic.to_string().replace('\n', " "));
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -93,7 +105,7 @@ pub(super) fn run(args: &Args, registry: &Registry) -> u8 {
             return FAILED;
         }
     };
-    let outcome = runtime.block_on(serve(deployment, args));
+    let outcome = runtime.block_on(serve(deployment, files, args));
     // Threads that hang in a plugin must not keep the process.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     outcome.unwrap_or_else(|error| {
@@ -103,17 +115,18 @@ pub(super) fn run(args: &Args, registry: &Registry) -> u8 {
 }
 
 /// The exit code. Of an endless run a failed task is no reason for one: it has said so, and the others went on.
-async fn serve(deployment: Deployment, args: &Args) -> Result<u8> {
-    let bounded = !deployment.connectors.is_empty() && deployment.connectors.iter().all(|c| c.bounded_run);
+async fn serve(deployment: Deployment, files: Files, args: &Args) -> Result<u8> {
+    let bounded = deployment.is_bounded();
     let began = Instant::now();
     let listeners = http::bind(&deployment.worker.listeners).await?;
-    let worker = Worker::new(deployment)?;
-    http::serve(&worker, listeners);
+    let host = Host::new(deployment)?;
+    http::serve(&host, listeners);
+    let worker = host.worker();
     let addresses = worker.deployment().worker.listeners.join(",");
     let connectors = worker.deployment().connectors.len();
     tracing::info!(connectors, listeners = addresses, "worker started");
     let interrupted = Arc::new(AtomicBool::new(false));
-    let (stopper, flag, timeout) = (worker.clone(), interrupted.clone(), args.timeout);
+    let (stopper, flag, timeout) = (host.clone(), interrupted.clone(), args.timeout);
     tokio::spawn(async move {
         let time_is_up = async {
             match timeout {
@@ -127,13 +140,23 @@ async fn serve(deployment: Deployment, args: &Args) -> Result<u8> {
         }
         flag.store(true, Ordering::Release);
         stopper.stop();
+        stop_signal().await;
+        // What was not published is read again: nothing is acknowledged before it is.
+        tracing::warn!("a second signal: ending at once; what is not published will be read again");
+        std::process::exit(i32::from(FAILED));
     });
+    if bounded {
+        tokio::spawn(reload::refuse());
+    } else {
+        tokio::spawn(reload::follow(host.clone(), files, args.watch));
+    }
     let shown = bounded.then(|| tokio::spawn(progress::show(worker.clone())));
-    worker.clone().run().await;
+    host.run().await;
+    let worker = host.worker();
     if let Some(shown) = shown {
         shown.abort();
     }
-    let failed = report(&worker);
+    let failed = summary::report(&worker);
     if !bounded {
         return Ok(OK);
     }
@@ -148,65 +171,6 @@ async fn serve(deployment: Deployment, args: &Args) -> Result<u8> {
         Output::Json => print_json(&summary),
     }
     Ok(code)
-}
-
-/// What a bounded run has done.
-#[derive(Serialize)]
-struct Summary {
-    caught_up: bool,
-    elapsed_ms: u64,
-    connectors: Vec<ConnectorSummary>,
-}
-
-#[derive(Serialize)]
-struct ConnectorSummary {
-    name: String,
-    read: u64,
-    delivered: u64,
-    filtered: u64,
-    rejected: u64,
-    /// Why tasks failed.
-    errors: Vec<String>,
-}
-
-impl Summary {
-    fn of(worker: &Worker, elapsed: Duration, caught_up: bool) -> Self {
-        let of = |name: &String| {
-            let Done { read, delivered, filtered, rejected } = progress::done(worker, name);
-            let tasks = worker.board.tasks();
-            let conditions = tasks.iter().filter(|task| task.connector == *name).map(|task| task.condition());
-            let errors = conditions.filter(|c| c.state == State::Failed).map(|c| c.reason).collect();
-            ConnectorSummary { name: name.clone(), read, delivered, filtered, rejected, errors }
-        };
-        let connectors = worker.deployment().connectors.iter().map(|c| of(&c.name)).collect();
-        Self { caught_up, elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX), connectors }
-    }
-
-    fn log(&self) {
-        for c in &self.connectors {
-            let ConnectorSummary { name, read, delivered, filtered, rejected, .. } = c;
-            tracing::info!(connector = name, read, delivered, filtered, rejected, "done");
-        }
-        let how = if self.caught_up { "caught up" } else { "not caught up" };
-        tracing::info!("{how} after {:.1} s", self.elapsed_ms as f64 / 1000.0);
-    }
-}
-
-/// Says how it ended; whether a task has failed.
-fn report(worker: &Arc<Worker>) -> bool {
-    let failed: Vec<String> = worker
-        .board
-        .tasks()
-        .iter()
-        .filter(|task| task.condition().state == State::Failed)
-        .map(|task| format!("{}-{}", task.connector, task.task))
-        .collect();
-    if failed.is_empty() {
-        tracing::info!("worker stopped");
-    } else {
-        tracing::warn!(failed = failed.join(","), "worker stopped; these tasks had failed");
-    }
-    !failed.is_empty()
 }
 
 async fn stop_signal() {

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::change::Declaration;
 use super::check;
 use super::converter::{self, ConverterUse, Side};
 use super::diagnostic::{Diagnostic, Report};
@@ -56,6 +57,8 @@ pub struct ConnectorConfig {
     pub admin_overrides: ConfigMap,
     /// For redaction of what leaves the process.
     pub secrets: SecretSet,
+    /// All its keys, for comparison with those of later files.
+    pub declaration: Declaration,
 }
 
 /// How often a failed task is started again by itself.
@@ -181,7 +184,7 @@ impl Checker<'_> {
                 if settings.is_resolved(keys.class_key) {
                     let (class, shown) = (keys.class, settings.shown(keys.class_key, keys.class));
                     let message = error.message.replace(&format!("`{class}`"), &format!("`{shown}`"));
-                    settings.error(keys.class_key, message, error.hint, report);
+                    settings.no_plugin(keys.class_key, message, error.hint, report);
                 }
                 return None;
             }
@@ -315,6 +318,7 @@ pub(super) fn read(
     let writes = source.as_ref().filter(|_| sink.is_none());
     let exactly_once =
         common.as_ref().map(|keys| exactly_once::read(keys, worker, writes, is_sink, &mut settings, report));
+    let declaration = settings.declaration();
     let secrets = settings.finish(report);
     let common = common.filter(|_| !incomplete)?;
     Some(ConnectorConfig {
@@ -343,6 +347,7 @@ pub(super) fn read(
         producer_overrides: common.producer_override,
         admin_overrides: common.admin_override,
         secrets,
+        declaration,
     })
 }
 

@@ -46,6 +46,9 @@ pub struct Diagnostic {
     /// The rest of the source line from the place on, as far as it may be shown.
     #[serde(skip)]
     pub excerpt: Option<String>,
+    /// A plugin that the connector names is not there.
+    #[serde(skip)]
+    pub no_plugin: bool,
 }
 
 impl Diagnostic {
@@ -58,6 +61,7 @@ impl Diagnostic {
             message: message.into(),
             hint: String::new(),
             excerpt: None,
+            no_plugin: false,
         }
     }
 
@@ -193,9 +197,14 @@ impl Report {
         (!excerpt.trim_matches(['…', ' ']).is_empty()).then_some(excerpt)
     }
 
-    /// Whether there is an error so far.
+    /// Whether there is an error so far, other than plugins that are not there.
     pub fn failed(&self) -> bool {
-        self.diagnostics.iter().any(|d| d.severity == Severity::Error)
+        self.diagnostics.iter().any(|d| d.severity == Severity::Error && !d.no_plugin)
+    }
+
+    /// What is said of plugins that are not there.
+    pub fn without_plugin(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.diagnostics.iter().filter(|d| d.no_plugin)
     }
 
     /// All findings in the order of the files and their lines, with excerpts where they may be shown.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 mod brokers;
+mod change;
 mod check;
 mod connector;
 mod converter;
@@ -29,6 +30,7 @@ mod transform;
 mod worker;
 mod yaml;
 
+pub use change::{Change, Changes, Declaration, KeyChange};
 pub use connector::{ConnectorConfig, PluginUse, Restarts, Tolerance, TopicSelection, UnknownKeys};
 pub use converter::ConverterUse;
 pub use diagnostic::{Diagnostic, Severity};
@@ -54,17 +56,47 @@ pub struct Deployment {
     pub worker: WorkerConfig,
     pub topics: Vec<TopicSpec>,
     pub connectors: Vec<ConnectorConfig>,
+    /// Connectors whose plugins are not there; only [`load_available`] gives any.
+    pub unavailable: Vec<Unavailable>,
     /// Warnings and notes.
     pub diagnostics: Vec<Diagnostic>,
     /// The plugins that it may use.
     pub registry: Registry,
 }
 
+impl Deployment {
+    /// Whether everything in it comes to an end.
+    pub fn is_bounded(&self) -> bool {
+        !self.connectors.is_empty() && self.connectors.iter().all(|c| c.bounded_run)
+    }
+}
+
+/// A connector that cannot run here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unavailable {
+    pub name: String,
+    /// Which plugin is missing, where it is named, and what to do.
+    pub reason: String,
+}
+
 /// Reads and checks all files, without network. `env` looks up environment variables.
 pub fn load(files: &[PathBuf], registry: &Registry, env: Env<'_>) -> Result<Deployment, Vec<Diagnostic>> {
+    complete(load_available(files, registry, env)?)
+}
+
+/// As [`load`], but a plugin that is not there costs only the connectors that name it.
+pub fn load_available(
+    files: &[PathBuf],
+    registry: &Registry,
+    env: Env<'_>,
+) -> Result<Deployment, Vec<Diagnostic>> {
     let mut report = Report::default();
     let texts = read(files, &mut report);
     deploy(&texts, registry, env, report)
+}
+
+fn complete(deployment: Deployment) -> Result<Deployment, Vec<Diagnostic>> {
+    if deployment.unavailable.is_empty() { Ok(deployment) } else { Err(deployment.diagnostics) }
 }
 
 /// As [`load`], for texts that have the names of files.
@@ -74,7 +106,7 @@ pub fn load_text(
     env: Env<'_>,
 ) -> Result<Deployment, Vec<Diagnostic>> {
     let texts: Vec<_> = texts.iter().map(|&(name, text)| (Arc::from(name), text.to_owned())).collect();
-    deploy(&texts, registry, env, Report::default())
+    complete(deploy(&texts, registry, env, Report::default())?)
 }
 
 /// Only the worker's keys, which say where plugins are: they are needed before connectors can be checked.
@@ -150,11 +182,25 @@ fn deploy(
         brokers::check(worker, documents.workers.first(), &documents.connectors, &connectors, &mut report);
     }
     let failed = report.failed();
+    let mut unavailable: Vec<Unavailable> = Vec::new();
+    for missing in report.without_plugin() {
+        let (name, reason) = (missing.connector.clone().unwrap_or_default(), missing.to_string());
+        match unavailable.iter_mut().find(|u| u.name == name) {
+            Some(known) => known.reason = format!("{}; {reason}", known.reason),
+            None => unavailable.push(Unavailable { name, reason }),
+        }
+    }
+    connectors.retain(|c| !unavailable.iter().any(|u| u.name == c.name));
     let diagnostics = report.finish();
     match worker.filter(|_| !failed) {
-        Some(worker) => {
-            Ok(Deployment { worker, topics, connectors, diagnostics, registry: registry.clone() })
-        }
+        Some(worker) => Ok(Deployment {
+            worker,
+            topics,
+            connectors,
+            unavailable,
+            diagnostics,
+            registry: registry.clone(),
+        }),
         None => Err(diagnostics),
     }
 }

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::change::Declaration;
 use super::check;
 use super::diagnostic::{Diagnostic, Report};
 use super::flatten::Flat;
@@ -248,6 +249,18 @@ impl Settings {
         report.add(self.finding(Diagnostic::error(self.place(key), message), key, hint));
     }
 
+    /// An error of this connector alone: others can do without the plugin.
+    pub fn no_plugin(
+        &self,
+        key: &str,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+        report: &mut Report,
+    ) {
+        let finding = self.finding(Diagnostic::error(self.place(key), message), key, hint);
+        report.add(Diagnostic { no_plugin: true, ..finding });
+    }
+
     pub fn warning(
         &self,
         key: &str,
@@ -280,6 +293,11 @@ impl Settings {
             };
             self.error(&key, message, problem.hint, report);
         }
+    }
+
+    /// All keys with the values that are in effect.
+    pub fn declaration(&self) -> Declaration {
+        Declaration::new(self.values.clone(), self.secret_keys.clone())
     }
 
     /// Says which keys had no effect, and gives the secrets.

@@ -8,6 +8,7 @@ use connector_core::config::nearest;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::change::Declaration;
 use super::connector::UnknownKeys;
 use super::converter::{self, ConverterUse, Side};
 use super::diagnostic::{Diagnostic, Report};
@@ -103,6 +104,9 @@ pub struct WorkerConfig {
     pub value_converter: Option<ConverterUse>,
     #[serde(skip)]
     pub secrets: SecretSet,
+    /// All keys of the files, for comparison with those of later ones.
+    #[serde(skip)]
+    pub declaration: Declaration,
     /// Whether the files name brokers, also by a placeholder that has no value now.
     #[serde(skip)]
     pub(super) names_brokers: bool,
@@ -318,13 +322,23 @@ pub(super) fn read<'a>(
     unknown(&mut settings, lenient, typed.as_ref().and_then(|w| w.unknown_keys), report);
     let names_brokers = settings.get("bootstrap.servers").is_some_and(|b| !b.trim().is_empty())
         || !settings.is_resolved("bootstrap.servers");
+    let declaration = settings.declaration();
     let secrets = settings.finish(report);
     let config = typed.map(|mut worker| {
         worker.bootstrap_servers = worker.bootstrap_servers.filter(|servers| !servers.trim().is_empty());
         if worker.offset_storage_topic.is_empty() {
             worker.offset_storage_topic = format!("{}-offsets", worker.group_id);
         }
-        WorkerConfig { plugins, client, key_converter, value_converter, secrets, names_brokers, ..worker }
+        WorkerConfig {
+            plugins,
+            client,
+            key_converter,
+            value_converter,
+            secrets,
+            declaration,
+            names_brokers,
+            ..worker
+        }
     });
     (config, providers)
 }

@@ -10,11 +10,12 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use connector_core::{Kind, Metric, MetricKind};
 
+use crate::task::host::Host;
 use crate::task::status::TaskStatus;
 use crate::task::worker::Worker;
 
-pub async fn metrics(axum::extract::State(worker): State<Arc<Worker>>) -> impl IntoResponse {
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], render(&worker))
+pub async fn metrics(axum::extract::State(host): State<Arc<Host>>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], render(&host.worker()))
 }
 
 /// One metric with its samples.

@@ -11,7 +11,7 @@ use axum::routing::get;
 use connector_core::{ConnectError, Result};
 use tokio::net::TcpListener;
 
-use crate::task::worker::Worker;
+use crate::task::host::Host;
 
 /// Listens on the addresses of `listeners` (`http://127.0.0.1:8083`).
 pub async fn bind(listeners: &[String]) -> Result<Vec<TcpListener>> {
@@ -44,12 +44,14 @@ fn address(listener: &str) -> Result<SocketAddr> {
 }
 
 /// Serves until the process ends.
-pub fn serve(worker: &Arc<Worker>, listeners: Vec<TcpListener>) {
+pub fn serve(host: &Arc<Host>, listeners: Vec<TcpListener>) {
     let routes = Router::new()
         .route("/health", get(health::health))
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(health::ready))
         .route("/health/tasks", get(health::tasks))
         .route("/metrics", get(metrics::metrics))
-        .with_state(worker.clone());
+        .with_state(host.clone());
     for listener in listeners {
         let routes = routes.clone();
         tokio::spawn(async move {

@@ -189,9 +189,9 @@ fn defaults(config: &mut ClientConfig) {
 }
 
 /// The producers of a worker.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Producers {
-    by_config: Mutex<BTreeMap<String, Producer>>,
+    by_config: Arc<Mutex<BTreeMap<String, Producer>>>,
 }
 
 impl Producers {

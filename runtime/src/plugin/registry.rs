@@ -117,7 +117,8 @@ impl Registry {
         };
         let hint = match nearest(class, candidates.iter().flat_map(|e| names_of(&e.component))) {
             Some(name) => format!("did you mean `{name}`? {have}"),
-            None => have,
+            None if list.is_empty() => have,
+            None => format!("{have}; the library of another one belongs into a directory of `plugin.path`"),
         };
         Err(NotFound { message, hint })
     }

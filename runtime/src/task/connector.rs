@@ -14,7 +14,7 @@ use super::pipeline::{Pipeline, SinkConverters, TransformStep};
 use super::recipe::Packed;
 use super::retry;
 use super::sink::{Engine, Restore, SinkTask};
-use super::status::{State, TaskStatus};
+use super::status::{FINISHED, State, TaskStatus};
 use super::worker::Worker;
 use crate::config::{ConnectorConfig, ConverterUse, PluginUse, TopicSelection, TransformUse};
 use crate::convert::{self, Converter};
@@ -250,7 +250,7 @@ impl Worker {
     pub(super) fn ended(&self, connector: &ConnectorConfig, status: &TaskStatus, outcome: Result<()>) {
         match outcome {
             Ok(()) => {
-                let how = if self.stop.is_cancelled() { "stopped" } else { "finished" };
+                let how = if self.stop.is_cancelled() { "stopped" } else { FINISHED };
                 status.set(State::Unassigned, how);
                 tracing::info!(connector = connector.name, task = status.task, "task {how}");
             }

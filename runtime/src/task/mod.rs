@@ -12,6 +12,7 @@ pub mod exceptions;
 pub mod feed;
 pub mod flush;
 pub mod goal;
+pub mod host;
 #[cfg(test)]
 mod interrupted;
 pub mod mark;

@@ -51,6 +51,9 @@ pub struct Promise {
     pub reason: String,
 }
 
+/// The reason of a task that has come to its end.
+pub const FINISHED: &str = "finished";
+
 pub const EXACTLY_ONCE: &str = "exactly-once";
 pub const AT_LEAST_ONCE: &str = "at-least-once";
 
@@ -284,6 +287,12 @@ impl StatusBoard {
         let mut tasks = self.tasks.write().unwrap_or_else(PoisonError::into_inner);
         tasks.insert((connector.to_owned(), task), status.clone());
         status
+    }
+
+    /// Forgets the tasks of a connector: it is gone, or starts with others.
+    pub fn forget(&self, connector: &str) {
+        let mut tasks = self.tasks.write().unwrap_or_else(PoisonError::into_inner);
+        tasks.retain(|(name, _), _| name != connector);
     }
 
     /// All tasks, by connector and number.

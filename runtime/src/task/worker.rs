@@ -1,12 +1,10 @@
-//! The worker: starts what the configuration declares, and stops it in order.
+//! What the connectors of a process share: Kafka, the memory budget, the list of topics.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use connector_core::{ConnectError, Kind, Result};
-use futures::future::join_all;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -23,14 +21,15 @@ use crate::kafka::producer::Producers;
 
 /// How often topics are looked up for patterns and for sources, unless `consumer.metadata.max.age.ms` says.
 const TOPIC_REFRESH: Duration = Duration::from_secs(30);
-/// What tasks get beyond their own drain, for closing plugins and clients.
-const CLOSE: Duration = Duration::from_secs(2);
+/// What is kept of the time of a stop for closing plugins and clients.
+const CLOSE: Duration = Duration::from_secs(1);
 /// The shortest time between two look-ups of all topics.
 const TOPIC_PAUSE: Duration = Duration::from_secs(2);
 
-/// Runs the connectors of one deployment.
+/// What the connectors of one deployment share, and a stop of their own. A copy is the same worker.
+#[derive(Clone)]
 pub struct Worker {
-    pub(super) deployment: Deployment,
+    pub(super) deployment: Arc<Deployment>,
     pub board: StatusBoard,
     pub budget: MemoryBudget,
     pub(super) stop: CancellationToken,
@@ -50,34 +49,50 @@ pub struct Worker {
 }
 
 impl Worker {
-    pub fn new(deployment: Deployment) -> Result<Arc<Self>> {
+    /// `budget`: of the process, whatever deployment it runs. `stop`: of the process, or of what replaces it.
+    pub fn new(deployment: Arc<Deployment>, budget: MemoryBudget, stop: CancellationToken) -> Result<Self> {
         let (handle, worker) = (Handle::current(), &deployment.worker);
-        let budget = worker.memory_budget_bytes.map_or_else(MemoryBudget::of_this_process, |bytes| {
-            MemoryBudget::new(usize::try_from(bytes).unwrap_or(usize::MAX))
-        });
         let has_kafka = worker.bootstrap_servers.is_some();
         let file = worker.offset_storage_file.as_ref().filter(|_| !has_kafka);
         let bounded_sources = deployment.connectors.iter().filter(|c| c.is_bounded_source()).count();
-        Ok(Arc::new(Self {
+        Ok(Self {
             admin: if has_kafka { Some(Admin::new(worker, &handle)?) } else { None },
             position_file: file.map(PositionFile::new),
             sources_left: watch::Sender::new(bounded_sources),
             offsets: OffsetStore::new(worker.offset_storage_topic.clone()),
             board: StatusBoard::default(),
             budget,
-            stop: CancellationToken::new(),
+            stop,
             ready: watch::Sender::new(false),
             started_at: Utc::now(),
             producers: Producers::default(),
             fatal_records: FatalRecords::default(),
             handle,
             deployment,
-        }))
+        })
+    }
+
+    /// The same worker with the connectors of another deployment, whose worker keys are the same.
+    pub(super) fn with(&self, deployment: Arc<Deployment>) -> Self {
+        Self { deployment, ..self.clone() }
+    }
+
+    /// The same worker for one connector, which can be stopped alone.
+    pub(super) fn scope(&self) -> Self {
+        Self { stop: self.stop.child_token(), ..self.clone() }
     }
 
     /// Asks all tasks to drain and end.
     pub fn stop(&self) {
         self.stop.cancel();
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
+    pub fn is_ready(&self) -> bool {
+        *self.ready.borrow()
     }
 
     /// Waits until start-up is over.
@@ -101,82 +116,45 @@ impl Worker {
         let _ = left.wait_for(|left| *left == 0).await;
     }
 
+    pub(super) fn source_ended(&self) {
+        self.sources_left.send_modify(|left| *left = left.saturating_sub(1));
+    }
+
     pub fn deployment(&self) -> &Deployment {
         &self.deployment
     }
 
-    /// Runs until [`Self::stop`] and the end of all tasks.
-    pub async fn run(self: Arc<Self>) {
-        let connectors: Vec<_> = self
-            .deployment
-            .connectors
-            .iter()
-            .map(|connector| {
-                let plugin = connector.sink.as_ref().or(connector.source.as_ref());
-                let kind = if connector.sink.is_some() { Kind::Sink } else { Kind::Source };
-                let status = self.board.register(
-                    &connector.name,
-                    0,
-                    (kind, plugin.map_or("", |p| &p.component.name)),
-                    &connector.secrets,
-                );
-                (connector.clone(), status)
-            })
-            .collect();
-        let tasks: Vec<_> = connectors.iter().map(|(_, status)| status.clone()).collect();
-        if let Err(error) = self.prepare(&tasks).await {
+    /// Gets ready, and keeps the list of topics, until the stop.
+    pub(super) async fn serve(self) {
+        if let Err(error) = self.prepare().await {
             // A stop while the cluster is waited for is no failure.
             if !self.stop.is_cancelled() {
                 tracing::error!("{error}");
-                tasks.iter().for_each(|task| task.set(State::Failed, error.to_string()));
+                self.board.tasks().iter().for_each(|task| task.set(State::Failed, error.to_string()));
             }
-        } else {
-            tasks.iter().for_each(|task| task.remark("starting"));
-            self.ready.send_replace(true);
-            let refresh = tokio::spawn(self.clone().refresh_topics());
-            let watch = tokio::spawn(self.clone().watch_tasks());
-            let all = join_all(connectors.into_iter().map(|(connector, status)| {
-                let worker = self.clone();
-                async move {
-                    let source = connector.is_bounded_source();
-                    worker.clone().run_connector(connector, status).await;
-                    if source {
-                        worker.sources_left.send_modify(|left| *left -= 1);
-                    }
-                }
-            }));
-            tokio::select! {
-                _ = all => self.all_ended(),
-                () = self.past_the_drain() => tracing::warn!(
-                    "tasks that did not stop within {} ms are left behind; their records will be read again \
-                     (task.shutdown.graceful.timeout.ms)",
-                    self.drain_timeout().as_millis()
-                ),
-            }
-            refresh.abort();
-            watch.abort();
+            return;
         }
-        self.stop.cancelled().await;
-        self.producers.flush(self.drain_timeout()).await;
-    }
-
-    /// Where every connector was to come to an end, the work is done. Others stay as they are: FAILED or at the end of
-    /// their source, for whoever asks.
-    fn all_ended(&self) {
-        if !self.deployment.connectors.is_empty() && self.deployment.connectors.iter().all(|c| c.bounded_run)
-        {
-            self.stop();
+        self.ready.send_replace(true);
+        tokio::select! {
+            () = self.refresh_topics() => {}
+            () = self.stop.cancelled() => {}
         }
     }
 
     /// Reaches the cluster and makes the declared topics; tries until it works or the worker stops.
-    async fn prepare(&self, tasks: &[Arc<TaskStatus>]) -> Result<()> {
+    async fn prepare(&self) -> Result<()> {
         let Some(admin) = &self.admin else { return Ok(()) };
         let status =
             StatusBoard::default().register("worker", 0, (Kind::Sink, ""), &self.deployment.worker.secrets);
+        let servers = self.deployment.worker.bootstrap_servers.as_deref().unwrap_or_default();
         // All tasks wait for it, so all of them say why.
         let told = |outcome: Result<()>| {
-            outcome.inspect_err(|e| tasks.iter().for_each(|task| task.remark(format!("trying again: {e}"))))
+            outcome.inspect_err(|e| {
+                let waiting = |task: &Arc<TaskStatus>| {
+                    task.remark(format!("waiting for Kafka at {servers}, trying again: {e}"))
+                };
+                self.board.tasks().iter().for_each(waiting);
+            })
         };
         retry::with_backoff(&status, &self.stop, || async { told(admin.refresh().await) }).await?;
         for topic in &self.deployment.topics {
@@ -192,22 +170,23 @@ impl Worker {
         Ok(())
     }
 
-    /// Says of tasks that do not move that they are stalled.
-    async fn watch_tasks(self: Arc<Self>) {
-        let limits: HashMap<&str, Duration> =
-            self.deployment.connectors.iter().map(|c| (c.name.as_str(), c.stall_timeout)).collect();
-        loop {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            for task in self.board.tasks() {
-                if let Some(limit) = limits.get(task.connector.as_str()) {
-                    task.look(*limit);
-                }
+    /// Makes topics that a reload has declared.
+    pub(super) async fn ensure_topics(self, names: Vec<String>) {
+        let Some(admin) = &self.admin else { return };
+        self.until_ready().await;
+        let status =
+            StatusBoard::default().register("worker", 0, (Kind::Sink, ""), &self.deployment.worker.secrets);
+        for topic in self.deployment.topics.iter().filter(|topic| names.contains(&topic.name)) {
+            if let Err(error) = retry::with_backoff(&status, &self.stop, || admin.ensure(topic)).await
+                && !self.stop.is_cancelled()
+            {
+                tracing::error!(topic = topic.name, code = error.code, "{error}");
             }
         }
     }
 
-    async fn refresh_topics(self: Arc<Self>) {
-        let Some(admin) = &self.admin else { return };
+    async fn refresh_topics(&self) {
+        let Some(admin) = &self.admin else { return std::future::pending().await };
         let age = self.deployment.worker.consumer.get("metadata.max.age.ms").and_then(|ms| ms.parse().ok());
         let every = age.map_or(TOPIC_REFRESH, Duration::from_millis);
         loop {
@@ -220,13 +199,14 @@ impl Worker {
         }
     }
 
-    /// Waits for the stop and for as long as tasks may take then: a plugin that hangs must not keep the process.
-    async fn past_the_drain(&self) {
-        self.stop.cancelled().await;
-        tokio::time::sleep(self.drain_timeout() + CLOSE).await;
+    /// How long tasks may take to publish what is due; closing plugins and clients comes after it.
+    pub(super) fn drain_timeout(&self) -> Duration {
+        let graceful = self.graceful_timeout();
+        graceful - CLOSE.min(graceful / 4)
     }
 
-    pub(super) fn drain_timeout(&self) -> Duration {
+    /// How long a stop may take as a whole.
+    pub(super) fn graceful_timeout(&self) -> Duration {
         Duration::from_millis(self.deployment.worker.task_shutdown_graceful_timeout_ms)
     }
 }

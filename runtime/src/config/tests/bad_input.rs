@@ -83,7 +83,7 @@ fn an_unknown_class_gets_the_nearest_and_the_list() {
     a.yaml:3:7: error: connector "b": `pin-cleaner` is a transform, not a source or sink
       3 | connector.class: pin-cleaner}
         | ^
-      hint: there are `s3-sink`, `webhook-source`
+      hint: there are `s3-sink`, `webhook-source`; the library of another one belongs into a directory of `plugin.path`
     c.properties:2:1: error: connector "c": there is no source or sink named `io.confluent.connect.s3.S3SinkConector`
       2 | connector.class=io.confluent.connect.s3.S3SinkConector
         | ^
@@ -91,7 +91,7 @@ fn an_unknown_class_gets_the_nearest_and_the_list() {
     d.properties:2:1: error: connector "d": there is no source or sink named `com.example.TeapotConnector`
       2 | connector.class=com.example.TeapotConnector
         | ^
-      hint: there are `s3-sink`, `webhook-source`
+      hint: there are `s3-sink`, `webhook-source`; the library of another one belongs into a directory of `plugin.path`
     "#);
 }
 
@@ -509,7 +509,7 @@ fn findings_are_json_with_file_line_and_column() {
         "connector": "a",
         "key": "connector.class",
         "message": "there is no source or sink named `nothing`",
-        "hint": "there are `s3-sink`, `webhook-source`"
+        "hint": "there are `s3-sink`, `webhook-source`; the library of another one belongs into a directory of `plugin.path`"
       }
     ]
     "#);

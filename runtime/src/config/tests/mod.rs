@@ -1,6 +1,7 @@
 //! Whole files against plugins with the keys of real ones.
 
 mod bad_input;
+mod change;
 mod errors;
 mod exactly_once;
 mod good_input;

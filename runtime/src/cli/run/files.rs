@@ -1,0 +1,57 @@
+//! The files of a run, which can be read again.
+
+use std::fs;
+use std::path::PathBuf;
+
+use sha2::{Digest, Sha256};
+
+use super::super::environment;
+use crate::config::{self, Deployment, Diagnostic, Severity};
+use crate::plugin::discover;
+use crate::plugin::registry::Registry;
+
+/// Configuration files, and the plugins that they may name beside those that they bring.
+#[derive(Clone)]
+pub struct Files {
+    paths: Vec<PathBuf>,
+    built_in: Registry,
+}
+
+/// What all files held; equal when nothing has changed.
+pub type Print = Vec<Option<[u8; 32]>>;
+
+impl Files {
+    pub fn new(paths: Vec<PathBuf>, built_in: Registry) -> Self {
+        Self { paths, built_in }
+    }
+
+    /// Reads and checks them, and loads the plugins that they name. A plugin that does not load costs only the
+    /// connectors that need it, unless nothing would be left.
+    pub fn load(&self) -> Result<Deployment, Vec<Diagnostic>> {
+        let mut registry = self.built_in.clone();
+        if let Some(worker) = config::load_worker(&self.paths, &environment) {
+            let problems = discover::discover(&mut registry, &worker);
+            problems.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+            problems.errors.iter().for_each(|error| tracing::error!("{error}"));
+        }
+        let deployment = config::load_available(&self.paths, &registry, &environment)?;
+        let nothing_left = deployment.connectors.is_empty() && !deployment.unavailable.is_empty();
+        if nothing_left { Err(deployment.diagnostics) } else { Ok(deployment) }
+    }
+
+    /// As [`Self::load`], of files that a worker runs: one that is empty all of a sudden is being written.
+    pub fn reload(&self) -> Result<Deployment, Vec<Diagnostic>> {
+        let is_empty = |path: &&PathBuf| fs::read_to_string(path).is_ok_and(|text| text.trim().is_empty());
+        let empty: Vec<_> = self.paths.iter().filter(is_empty).map(|path| {
+            let message = format!("`{}` is empty", path.display());
+            Diagnostic::placeless(Severity::Error, message)
+                .hint("replace it as a whole: write another file and rename it; to stop all connectors stop the process")
+        }).collect();
+        if empty.is_empty() { self.load() } else { Err(empty) }
+    }
+
+    pub fn print(&self) -> Print {
+        let digest = |bytes: Vec<u8>| <[u8; 32]>::from(Sha256::digest(bytes));
+        self.paths.iter().map(|path| fs::read(path).ok().map(digest)).collect()
+    }
+}
