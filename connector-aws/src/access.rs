@@ -5,6 +5,7 @@ use std::time::Duration;
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
 use aws_credential_types::Credentials;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use connector_core::Secret;
 
 /// What a plugin's keys say about access; each is optional, and the rest comes from the usual AWS chain: environment,
@@ -16,6 +17,10 @@ pub struct Access {
     pub endpoint: Option<String>,
     /// Access key id and secret access key.
     pub key: Option<(Secret, Secret)>,
+    /// Of a key that lasts only for a while.
+    pub session_token: Option<Secret>,
+    /// A profile of AWS's configuration files, in place of the default one.
+    pub profile: Option<String>,
     /// The role to work as.
     pub role: Option<Role>,
 }
@@ -33,14 +38,11 @@ pub struct Role {
 impl Access {
     /// Looks up what the keys leave open; asks for credentials only when they are used.
     pub async fn config(&self) -> SdkConfig {
+        let Some(role) = &self.role else {
+            return self.at_endpoint(self.loader()).load().await;
+        };
         // STS is asked where it is, not at the endpoint of the service that the plugin is for.
         let base = self.loader().load().await;
-        let Some(role) = &self.role else {
-            return match &self.endpoint {
-                Some(url) => base.into_builder().endpoint_url(url).build(),
-                None => base,
-            };
-        };
         let mut provider =
             AssumeRoleProvider::builder(&role.arn).session_name(&role.session_name).configure(&base);
         if let Some(id) = &role.external_id {
@@ -50,13 +52,14 @@ impl Access {
             provider = provider.session_length(duration);
         }
         let provider = provider.build().await;
-        let loader = self.loader().credentials_provider(provider);
+        self.at_endpoint(self.loader().credentials_provider(provider)).load().await
+    }
+
+    fn at_endpoint(&self, loader: ConfigLoader) -> ConfigLoader {
         match &self.endpoint {
             Some(url) => loader.endpoint_url(url),
             None => loader,
         }
-        .load()
-        .await
     }
 
     fn loader(&self) -> ConfigLoader {
@@ -64,16 +67,33 @@ impl Access {
         if let Some(region) = self.region.as_deref().map(str::trim).filter(|region| !region.is_empty()) {
             loader = loader.region(Region::new(region.to_owned()));
         }
+        if let Some(profile) = &self.profile {
+            loader = loader.profile_name(profile);
+        }
         if let Some((id, secret)) = &self.key {
             let provider = "connector configuration";
             loader = loader.credentials_provider(Credentials::new(
                 id.reveal(),
                 secret.reveal(),
-                None,
+                self.session_token.as_ref().map(|token| token.reveal().to_owned()),
                 None,
                 provider,
             ));
         }
         loader
     }
+}
+
+/// The present credentials of a configuration; the text of an error is its innermost cause, which says most.
+pub async fn credentials(provider: &SharedCredentialsProvider) -> Result<Credentials, String> {
+    provider.provide_credentials().await.map_err(|error| {
+        let mut innermost: &dyn std::error::Error = &error;
+        let mut texts = vec![error.to_string()];
+        while let Some(cause) = innermost.source() {
+            innermost = cause;
+            texts.push(cause.to_string());
+        }
+        texts.dedup();
+        texts.join(": ")
+    })
 }

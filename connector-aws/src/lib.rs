@@ -1,4 +1,4 @@
-//! What plugins that talk to AWS share: credentials, endpoints, object stores, Kinesis.
+//! What talks to AWS shares: credentials, endpoints, object stores, Kinesis, secrets.
 //!
 //! Plugins import it beside `connector-core`; it knows nothing of Kafka, tasks, or any plugin.
 
@@ -10,4 +10,5 @@ pub mod kinesis;
 pub mod kpl;
 pub mod parts;
 pub mod s3;
+pub mod secrets;
 pub mod store;

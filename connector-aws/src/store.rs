@@ -48,6 +48,7 @@ impl Keys {
             endpoint: said(self.url.as_ref()),
             key: self.identity.key(),
             role: self.identity.role(),
+            ..Access::default()
         }
     }
 }

@@ -28,7 +28,7 @@ fn create_streams(endpoint: &str, id: &str) {
             region: Some("us-east-1".to_owned()),
             endpoint: Some(endpoint.to_owned()),
             key: Some((key(), key())),
-            role: None,
+            ..Default::default()
         };
         let client = connector_aws::kinesis::client(&access, 3).await;
         for table in TABLES {

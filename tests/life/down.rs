@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::support::forward::Forward;
-use crate::support::{Database, Services, Sidestream, services, unique, wait_until};
+use crate::support::{Database, Services, Sidestream, services, sidestream, unique, wait_until};
 use crate::{SOON, readiness};
 
 /// Why the task of `connector` does not move.
@@ -59,6 +59,16 @@ connectors:
     assert_eq!((status, &answer["status"]), (503, &Value::from("starting")), "{answer}");
     assert_eq!(answer["waiting"].as_array().unwrap().len(), 2, "{answer}");
 
+    let probe = |what: &str| {
+        let address = worker.url.trim_start_matches("http://");
+        sidestream(worker.dir.path(), &["probe", what, "--address", address], &[]).status.code()
+    };
+    assert_eq!([probe("live"), probe("ready")], [Some(0), Some(3)]);
+    assert_eq!(
+        sidestream(worker.dir.path(), &["probe", "live", "--address", "127.0.0.1:1"], &[]).status.code(),
+        Some(3)
+    );
+
     broker.open();
     worker.wait_healthy();
     wait_reason(&worker, &rows, &[&rds.address]);
@@ -71,5 +81,11 @@ connectors:
     store.open();
     wait_until(SOON, "all rows are in S3", || (s3.keys(&bucket).len() == 5).then_some(()));
     wait_until(SOON, "the worker is ready", || (readiness(&worker).0 == 200).then_some(()));
+    let probe = sidestream(
+        worker.dir.path(),
+        &["probe", "ready", "--address", worker.url.trim_start_matches("http://")],
+        &[],
+    );
+    assert_eq!(probe.status.code(), Some(0), "{probe:?}");
     assert_eq!(worker.stop(SOON).code(), Some(0), "{}", worker.log());
 }

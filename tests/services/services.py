@@ -257,7 +257,8 @@ def succeeds(command, env):
 # Each takes (run, its port, a spare port) and returns its process and its variables once it answers.
 
 
-def kafka(run, port, controller_port):
+def kafka(run, port, controller_port, more=None, classes=None, format=()):
+    """`more`: settings beside its own; `classes`: a directory of classes of its own; `format`: more words for the storage tool."""
     data = run.dir / "kafka"
     settings = {
         "process.roles": "broker,controller",
@@ -284,12 +285,14 @@ def kafka(run, port, controller_port):
         # The cleaner's default buffer alone is 128 MB of heap.
         "log.cleaner.dedupe.buffer.size": 16 * 1024 * 1024,
     }
+    for key, value in (more or {}).items():
+        settings[key] = f"{settings[key]},{value}" if key in ("listeners", "advertised.listeners", "listener.security.protocol.map") else value
     config = run.dir / "kafka.properties"
     config.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
     logging = f"-Dlog4j2.configurationFile={HERE / 'log4j2.properties'}"
-    java = ["java", "-XX:+UseSerialGC", "-Djava.net.preferIPv4Stack=true", logging, "-cp", WORK / "kafka/libs/*"]
+    java = ["java", "-XX:+UseSerialGC", "-Djava.net.preferIPv4Stack=true", logging, "-cp", f"{classes}:{WORK}/kafka/libs/*" if classes else WORK / "kafka/libs/*"]
     cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "a")
-    run.step("kafka", [*java, "-Xmx128m", "-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", "format", "-t", cluster, "-c", config])
+    run.step("kafka", [*java, "-Xmx128m", "-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", "format", "-t", cluster, "-c", config, *format])
     child = run.spawn("kafka", [*java, "-Xmx400m", "kafka.Kafka", config])
     log = run.dir / "kafka.log"
     run.wait_ready("kafka", child, lambda: b"Kafka Server started" in log.read_bytes())
@@ -384,7 +387,48 @@ def versitygw(run, port, _):
         "SIDESTREAM_TEST_S3_READONLY_SECRET_KEY": reader[1]}
 
 
+def secured(run, port, controller_port, *ports):
+    """A broker that lets in only whom it knows, by a listener for each way in; `secured/` says what is in its folder."""
+    folder, source = run.dir / "secured", HERE / "secured"
+    folder.mkdir()
+    run.step("certificates", [WORK / "venv/bin/python", source / "certificates.py", folder])
+    run.step("javac", ["javac", "-cp", WORK / "kafka/libs/*", "-d", folder, source / "IamValidator.java"])
+    (folder / "keys").write_text("AKIATESTTESTTESTTEST test-secret-key\n")
+    (folder / "decisions").touch()
+    listeners = dict(zip(("IAM", "LATE", "SCRAM", "PLAIN", "MTLS", "ELSEWHERE", "EXPIRED"), ports))
+    module = "org.apache.kafka.common.security"
+    # With options of its own the module wants a name for the broker, too, which nobody is shown.
+    iam = (f'{module}.oauthbearer.OAuthBearerLoginModule required region="us-east-1" keys="{folder}/keys" log="{folder}/decisions" '
+           'lifetime.ms="5000" clock.offset.s="%d" unsecuredLoginStringClaim_sub="broker";')
+    protocols = {name: "SASL_SSL" if name in ("IAM", "LATE", "SCRAM", "PLAIN") else "SSL" for name in listeners}
+    addresses = ",".join(f"{name}://127.0.0.1:{at}" for name, at in listeners.items())
+    more = {
+        "listeners": addresses, "advertised.listeners": addresses,
+        "listener.security.protocol.map": ",".join(f"{name}:{protocol}" for name, protocol in protocols.items()),
+        "connections.max.reauth.ms": 5000,
+        "ssl.keystore.type": "PEM", "ssl.keystore.location": folder / "broker.pem",
+        "ssl.truststore.type": "PEM", "ssl.truststore.location": folder / "ca.pem",
+        "listener.name.mtls.ssl.client.auth": "required",
+        "listener.name.scram.sasl.enabled.mechanisms": "SCRAM-SHA-256,SCRAM-SHA-512",
+        "listener.name.scram.scram-sha-256.sasl.jaas.config": f"{module}.scram.ScramLoginModule required;",
+        "listener.name.scram.scram-sha-512.sasl.jaas.config": f"{module}.scram.ScramLoginModule required;",
+        "listener.name.plain.sasl.enabled.mechanisms": "PLAIN",
+        "listener.name.plain.plain.sasl.jaas.config": f'{module}.plain.PlainLoginModule required user_alice="alice-secret";'}
+    for name, ahead in (("iam", 0), ("late", 1200)):
+        more |= {
+            f"listener.name.{name}.sasl.enabled.mechanisms": "OAUTHBEARER",
+            f"listener.name.{name}.oauthbearer.sasl.jaas.config": iam % ahead,
+            f"listener.name.{name}.oauthbearer.sasl.server.callback.handler.class": "IamValidator"}
+    for name in ("elsewhere", "expired"):
+        more |= {f"listener.name.{name}.ssl.keystore.type": "PEM", f"listener.name.{name}.ssl.keystore.location": folder / f"{name}.pem"}
+    users = [word for way in ("256", "512") for word in ("--add-scram", f"SCRAM-SHA-{way}=[name=bob,password=bob-secret]")]
+    child, variables = kafka(run, port, controller_port, more, folder, users)
+    return child, variables | {name: f"127.0.0.1:{at}" for name, at in listeners.items()} | {"FOLDER": str(folder)}
+
+
 SERVICES = {"kafka": kafka, "mariadb": mariadb, "postgres": postgres, "moto": moto, "versitygw": versitygw, "kinesalite": kinesalite}
+# Started by a test for itself only, with this many ports.
+ON_DEMAND = {"secured": (secured, 9)}
 
 # ---- commands ------------------------------------------------------------------------------------------------------------------
 
@@ -474,7 +518,8 @@ def one(name):
     on_signals(interrupt)
     run = Run(tied=True)
     try:
-        _, variables = SERVICES[name](run, *free_ports(2))
+        begin, ports = ON_DEMAND.get(name) or (SERVICES[name], 2)
+        _, variables = begin(run, *free_ports(ports))
         print(json.dumps(variables), flush=True)
         for order in sys.stdin:
             match order.strip():
@@ -510,7 +555,7 @@ def main(arguments):
         match arguments:
             case ["up"]:
                 up()
-            case ["one", name] if name in SERVICES:
+            case ["one", name] if name in SERVICES or name in ON_DEMAND:
                 one(name)
             case ["down"] | ["down", _]:
                 down(*arguments[1:] or [None])

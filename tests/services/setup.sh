@@ -48,7 +48,7 @@ have pkg-config || missing+=(pkg-config)
 { have pkg-config && pkg-config --exists openssl; } || missing+=(libssl-dev)
 { have pkg-config && pkg-config --exists zlib; } || missing+=(zlib1g-dev)
 if [ -z "$build_only" ]; then
-    java_ok || missing+=(default-jre-headless)
+    { java_ok && have javac; } || missing+=(default-jdk-headless)
     have mvn || missing+=(maven)
     { have mariadbd || [ -x /usr/sbin/mariadbd ]; } || missing+=(mariadb-server)
     postgres_ok || missing+=(postgresql)

@@ -44,6 +44,7 @@ impl Keys {
             endpoint: self.endpoint(),
             key: self.identity.key(),
             role: self.identity.role(),
+            ..Access::default()
         }
     }
 }

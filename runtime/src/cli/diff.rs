@@ -23,7 +23,7 @@ pub struct Args {
 pub(super) fn run(args: &Args, built_in: &Registry) -> u8 {
     let load = |file: &PathBuf| {
         let paths = std::iter::once(file).chain(&args.with).cloned().collect();
-        complete(Files::new(paths, built_in.clone()).load())
+        complete(Files::new(paths, built_in.clone()).load_whole())
     };
     match (load(&args.old), load(&args.new)) {
         (Ok(old), Ok(new)) => {

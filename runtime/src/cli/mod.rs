@@ -13,6 +13,7 @@ use crate::plugin::registry::Registry;
 mod describe;
 mod diff;
 mod plugins;
+mod probe;
 mod progress;
 mod reference;
 mod run;
@@ -64,6 +65,8 @@ enum Command {
     Diff(diff::Args),
     /// Compare what is in the stores of sinks with what they have acknowledged: delivered once, missing or doubled.
     Verify(verify::Args),
+    /// Ask a running worker whether it is live, started or ready: exit code 0 if so. For containers without curl.
+    Probe(probe::Args),
     /// List the plugins: name, kind, version, other names, where from.
     Plugins(PluginsArgs),
     /// Show the keys of a plugin: types, defaults, what they do.
@@ -151,7 +154,9 @@ fn dispatch(command: Command, mut registry: Registry) -> u8 {
         Command::Plugins(args) => &args.files,
         Command::Describe(args) => &args.files,
         // These read their files again, or have others to compare them with: they look for libraries themselves.
-        Command::Run(_) | Command::Diff(_) | Command::Schema(_) | Command::Reference => &Vec::new(),
+        Command::Run(_) | Command::Diff(_) | Command::Probe(_) | Command::Schema(_) | Command::Reference => {
+            &Vec::new()
+        }
     };
     if !add_libraries(files, &mut registry) {
         return WRONG_CONFIG;
@@ -159,6 +164,7 @@ fn dispatch(command: Command, mut registry: Registry) -> u8 {
     match command {
         Command::Run(args) => run::run(&args, registry),
         Command::Diff(args) => diff::run(&args, &registry),
+        Command::Probe(args) => probe::run(&args),
         Command::Validate(args) => validate::run(&args, &registry),
         Command::Verify(args) => verify::run(&args, &registry),
         Command::Plugins(args) => plugins::run(args.output.output, &registry),
@@ -170,7 +176,9 @@ fn dispatch(command: Command, mut registry: Registry) -> u8 {
 
 /// Loads the libraries that the files' worker keys name; false when one that `plugins:` names does not load.
 fn add_libraries(files: &[PathBuf], registry: &mut Registry) -> bool {
-    let Some(worker) = config::load_worker(files, &environment) else { return true };
+    let Some(worker) = config::load_worker(files, &environment, &config::SecretCache::default()) else {
+        return true;
+    };
     let problems = discover::discover(registry, &worker);
     for warning in &problems.warnings {
         eprintln!("warning: {warning}");

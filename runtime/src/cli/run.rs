@@ -69,10 +69,15 @@ pub(super) fn run(args: &Args, built_in: Registry) -> u8 {
         WRONG_CONFIG
     };
     let files = Files::new(args.files.files.clone(), built_in);
-    let mut deployment = match files.load() {
+    // A run that comes to an end does not wait for secrets that may come.
+    let loaded = if args.until.is_some() { files.load_whole() } else { files.load() };
+    let mut deployment = match loaded {
         Ok(deployment) => deployment,
         Err(diagnostics) => return refuse(&diagnostics),
     };
+    if args.until.is_some() && !deployment.unavailable.is_empty() {
+        return refuse(&deployment.diagnostics);
+    }
     if args.until.is_some() && deployment.connectors.is_empty() {
         tracing::error!("no file declares a connector, so there is nothing to run to its end");
         return WRONG_CONFIG;
@@ -85,6 +90,7 @@ pub(super) fn run(args: &Args, built_in: Registry) -> u8 {
     }
     let worker = &deployment.worker;
     if worker.bootstrap_servers.is_none()
+        && !deployment.waits
         && (worker.offset_storage_file.is_none() || !deployment.connectors.iter().all(|c| c.is_direct()))
     {
         tracing::error!(
@@ -191,7 +197,9 @@ const LOGGED: &str = "info,buoyant_kernel=off,buoyant_kernel_engine=off,deltalak
 
 /// People on a terminal get lines, everybody else JSON. `RUST_LOG` chooses what is logged.
 pub(super) fn init_logging(output: Output, logged: &str) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(logged));
+    // It adds to ours: `RUST_LOG=info` must not turn on what repeats whole requests.
+    let wished = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default();
+    let filter = EnvFilter::new(format!("{logged},{wished}"));
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(AboveLines);
     let set = if output == Output::Human && std::io::stderr().is_terminal() {
         logs.with_target(false).try_init()

@@ -4,7 +4,7 @@ use connector_core::Kind;
 use serde::Serialize;
 
 use super::{FileArgs, OK, Output, WRONG_CONFIG, environment, print, print_diagnostics, print_json};
-use crate::config::{self, ConnectorConfig, Diagnostic, PluginUse, Severity};
+use crate::config::{self, ConnectorConfig, Diagnostic, PluginUse, SecretCache, Severity};
 use crate::plugin::registry::Registry;
 
 #[derive(Serialize)]
@@ -38,7 +38,7 @@ impl<'a> Connector<'a> {
 }
 
 pub(super) fn run(args: &FileArgs, registry: &Registry) -> u8 {
-    let loaded = config::load(&args.files, registry, &environment);
+    let loaded = config::load(&args.files, registry, &environment, &SecretCache::default());
     let (connectors, diagnostics) = match &loaded {
         Ok(deployment) => (deployment.connectors.as_slice(), &deployment.diagnostics),
         Err(diagnostics) => (&[][..], diagnostics),

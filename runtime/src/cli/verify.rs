@@ -6,8 +6,9 @@ use std::sync::Arc;
 use connector_core::ConnectError;
 use serde::Serialize;
 
+use super::run::files::read_secrets;
 use super::{FAILED, FileArgs, OK, Output, WRONG_CONFIG, environment, print, print_diagnostics, print_json};
-use crate::config::{self, ConnectorConfig, Deployment};
+use crate::config::{self, ConnectorConfig, Deployment, SecretCache};
 use crate::plugin::registry::Registry;
 
 mod account;
@@ -42,7 +43,13 @@ struct Answer {
 pub(super) fn run(args: &Args, registry: &Registry) -> u8 {
     let output = args.files.output.output;
     super::run::init_logging(output, LOGGED);
-    let deployment = match config::load(&args.files.files, registry, &environment) {
+    let secrets = SecretCache::default();
+    let loaded = read_secrets(&secrets, || config::load(&args.files.files, registry, &environment, &secrets));
+    let whole = |deployment: Deployment| match deployment.unavailable.is_empty() {
+        true => Ok(deployment),
+        false => Err(deployment.diagnostics),
+    };
+    let deployment = match loaded.and_then(whole) {
         Ok(deployment) => deployment,
         Err(diagnostics) => {
             match output {

@@ -130,6 +130,14 @@ impl Changes {
         Self { process, worker, topics, connectors, unchanged }
     }
 
+    /// Lets connectors that would restart go on as they are.
+    pub fn leave(&mut self, stays: impl Fn(&str) -> bool) {
+        let left = self
+            .connectors
+            .extract_if(.., |name, change| matches!(change, Change::Restart(_)) && stays(name));
+        self.unchanged.extend(left.map(|(name, _)| name));
+    }
+
     pub fn is_empty(&self) -> bool {
         self.process.is_empty()
             && self.worker.is_empty()

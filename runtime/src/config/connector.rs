@@ -52,6 +52,7 @@ pub struct ConnectorConfig {
     pub stall_timeout: Duration,
     pub flush_on_stop: bool,
     pub exactly_once: ExactlyOnce,
+    pub action_reload: ActionReload,
     pub consumer_overrides: ConfigMap,
     pub producer_overrides: ConfigMap,
     pub admin_overrides: ConfigMap,
@@ -120,6 +121,17 @@ pub enum Tolerance {
     None,
     /// The record is skipped and counted.
     All,
+}
+
+/// What happens to a running connector when a secret of its has another value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ActionReload {
+    /// It starts again with the new value.
+    #[default]
+    Restart,
+    /// It goes on; the new value is used at its next start.
+    None,
 }
 
 /// What to do with keys that nothing knows.
@@ -302,6 +314,13 @@ pub(super) fn read(
     let errors = common
         .as_ref()
         .map(|keys| errors::read(keys, (is_sink, direct), &topics, worker, &mut settings, report));
+    let writes_letters = errors.as_ref().is_some_and(|errors| errors.dead_letters.is_some());
+    let clients: &[&str] = match (source.is_some(), writes_letters) {
+        (true, _) => &["producer"],
+        (false, true) => &["consumer", "producer"],
+        (false, false) => &["consumer"],
+    };
+    worker.map(|w| w.override_policy).unwrap_or_default().check(clients, &settings, report);
     framework::check(&mut settings, report);
     checker.unknown(&settings, source.is_some() && !is_sink, report);
     let unusable = |end: &Option<(Component, Option<Value>)>| matches!(end, Some((_, None)));
@@ -343,6 +362,7 @@ pub(super) fn read(
         stall_timeout: Duration::from_millis(common.task_stall_timeout_ms),
         flush_on_stop: common.flush_on_stop,
         exactly_once: exactly_once?,
+        action_reload: common.config_action_reload,
         consumer_overrides: common.consumer_override,
         producer_overrides: common.producer_override,
         admin_overrides: common.admin_override,

@@ -46,9 +46,17 @@ pub struct Diagnostic {
     /// The rest of the source line from the place on, as far as it may be shown.
     #[serde(skip)]
     pub excerpt: Option<String>,
-    /// A plugin that the connector names is not there.
+    /// What is not there and may come.
     #[serde(skip)]
-    pub no_plugin: bool,
+    pub missing: Option<Missing>,
+}
+
+/// What a connector can lack without being wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    Plugin,
+    /// The text of a placeholder.
+    Secret,
 }
 
 impl Diagnostic {
@@ -61,7 +69,7 @@ impl Diagnostic {
             message: message.into(),
             hint: String::new(),
             excerpt: None,
-            no_plugin: false,
+            missing: None,
         }
     }
 
@@ -197,14 +205,14 @@ impl Report {
         (!excerpt.trim_matches(['…', ' ']).is_empty()).then_some(excerpt)
     }
 
-    /// Whether there is an error so far, other than plugins that are not there.
+    /// Whether there is an error so far, other than that something is not there that may come.
     pub fn failed(&self) -> bool {
-        self.diagnostics.iter().any(|d| d.severity == Severity::Error && !d.no_plugin)
+        self.diagnostics.iter().any(|d| d.severity == Severity::Error && d.missing.is_none())
     }
 
-    /// What is said of plugins that are not there.
-    pub fn without_plugin(&self) -> impl Iterator<Item = &Diagnostic> {
-        self.diagnostics.iter().filter(|d| d.no_plugin)
+    /// What is said of plugins and secrets that are not there.
+    pub fn missing(&self) -> impl Iterator<Item = (Missing, &Diagnostic)> {
+        self.diagnostics.iter().filter_map(|d| Some((d.missing?, d)))
     }
 
     /// All findings in the order of the files and their lines, with excerpts where they may be shown.

@@ -5,7 +5,7 @@ use connector_core::config;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::connector::{Tolerance, TopicSelection, UnknownKeys};
+use super::connector::{ActionReload, Tolerance, TopicSelection, UnknownKeys};
 use super::diagnostic::Report;
 use super::exactly_once::{BoundaryKind, Wish};
 use super::settings::{Settings, whole};
@@ -77,6 +77,10 @@ pub struct ConnectorKeys {
     /// The time, in milliseconds, within which restarts are counted.
     #[serde(default = "restart_window", rename = "restart.window.ms")]
     pub restart_window_ms: u64,
+    /// What happens when a secret that a placeholder stands for has another value: `restart`, or `none` to use it at the next
+    /// start only.
+    #[serde(default, rename = "config.action.reload")]
+    pub config_action_reload: ActionReload,
     /// A task that has something to do and gets nothing done for so many milliseconds is called STALLED.
     #[serde(default = "stall_timeout", rename = "task.stall.timeout.ms")]
     pub task_stall_timeout_ms: u64,
@@ -158,7 +162,7 @@ pub(super) fn names() -> Vec<String> {
 }
 
 /// Connect's keys that need no action here; `.` at the end stands for all keys below.
-const INERT: [&str; 3] = ["tasks.max.enforce", "config.action.reload", "connector.plugin.version"];
+const INERT: [&str; 2] = ["tasks.max.enforce", "connector.plugin.version"];
 
 /// Keys that would change what happens to records, and so are judged one by one.
 const JUDGED: [&str; 3] = ["topic.creation.", "predicates", "predicates."];

@@ -20,8 +20,10 @@ mod framework;
 mod json;
 mod listen;
 mod node;
+mod override_policy;
 mod placeholder;
 mod properties;
+mod remote;
 mod settings;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -31,13 +33,16 @@ mod worker;
 mod yaml;
 
 pub use change::{Change, Changes, Declaration, KeyChange};
-pub use connector::{ConnectorConfig, PluginUse, Restarts, Tolerance, TopicSelection, UnknownKeys};
+pub use connector::{
+    ActionReload, ConnectorConfig, PluginUse, Restarts, Tolerance, TopicSelection, UnknownKeys,
+};
 pub use converter::ConverterUse;
-pub use diagnostic::{Diagnostic, Severity};
+pub use diagnostic::{Diagnostic, Missing, Severity};
 pub use errors::{DeadLetterTopic, ErrorHandling, ErrorLog};
 pub use exactly_once::{Boundary, ExactlyOnce};
 pub use framework::ConnectorKeys;
 pub use node::Place;
+pub use remote::SecretCache;
 pub use settings::SecretSet;
 pub use topics::TopicSpec;
 pub use transform::TransformUse;
@@ -56,8 +61,10 @@ pub struct Deployment {
     pub worker: WorkerConfig,
     pub topics: Vec<TopicSpec>,
     pub connectors: Vec<ConnectorConfig>,
-    /// Connectors whose plugins are not there; only [`load_available`] gives any.
+    /// Connectors whose plugins or secrets are not there. Without a plugin only [`load_available`] gives any.
     pub unavailable: Vec<Unavailable>,
+    /// The worker's own keys lack a secret: nothing can run yet.
+    pub waits: bool,
     /// Warnings and notes.
     pub diagnostics: Vec<Diagnostic>,
     /// The plugins that it may use.
@@ -71,17 +78,24 @@ impl Deployment {
     }
 }
 
-/// A connector that cannot run here.
+/// A connector that cannot run yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unavailable {
     pub name: String,
-    /// Which plugin is missing, where it is named, and what to do.
+    pub missing: Missing,
+    /// What is missing, where it is named, and what to do.
     pub reason: String,
 }
 
-/// Reads and checks all files, without network. `env` looks up environment variables.
-pub fn load(files: &[PathBuf], registry: &Registry, env: Env<'_>) -> Result<Deployment, Vec<Diagnostic>> {
-    complete(load_available(files, registry, env)?)
+/// Reads and checks all files, without network: of secrets that are elsewhere it knows what `secrets` has read. `env`
+/// looks up environment variables.
+pub fn load(
+    files: &[PathBuf],
+    registry: &Registry,
+    env: Env<'_>,
+    secrets: &SecretCache,
+) -> Result<Deployment, Vec<Diagnostic>> {
+    complete(load_available(files, registry, env, secrets)?)
 }
 
 /// As [`load`], but a plugin that is not there costs only the connectors that name it.
@@ -89,14 +103,16 @@ pub fn load_available(
     files: &[PathBuf],
     registry: &Registry,
     env: Env<'_>,
+    secrets: &SecretCache,
 ) -> Result<Deployment, Vec<Diagnostic>> {
     let mut report = Report::default();
     let texts = read(files, &mut report);
-    deploy(&texts, registry, env, report)
+    deploy(&texts, registry, (env, secrets), report)
 }
 
 fn complete(deployment: Deployment) -> Result<Deployment, Vec<Diagnostic>> {
-    if deployment.unavailable.is_empty() { Ok(deployment) } else { Err(deployment.diagnostics) }
+    let lacks_plugin = deployment.unavailable.iter().any(|u| u.missing == Missing::Plugin);
+    if lacks_plugin { Err(deployment.diagnostics) } else { Ok(deployment) }
 }
 
 /// As [`load`], for texts that have the names of files.
@@ -104,18 +120,19 @@ pub fn load_text(
     texts: &[(&str, &str)],
     registry: &Registry,
     env: Env<'_>,
+    secrets: &SecretCache,
 ) -> Result<Deployment, Vec<Diagnostic>> {
     let texts: Vec<_> = texts.iter().map(|&(name, text)| (Arc::from(name), text.to_owned())).collect();
-    complete(deploy(&texts, registry, env, Report::default())?)
+    complete(deploy(&texts, registry, (env, secrets), Report::default())?)
 }
 
 /// Only the worker's keys, which say where plugins are: they are needed before connectors can be checked.
 /// `None` when something is wrong with them; [`load`] tells what.
-pub fn load_worker(files: &[PathBuf], env: Env<'_>) -> Option<WorkerConfig> {
+pub fn load_worker(files: &[PathBuf], env: Env<'_>, secrets: &SecretCache) -> Option<WorkerConfig> {
     let mut report = Report::default();
     let texts = read(files, &mut report);
     let documents = parse(&texts, &mut report);
-    worker::read(&documents.workers, env, &mut report).0
+    worker::read(&documents.workers, env, secrets, &mut report).0
 }
 
 fn read(files: &[PathBuf], report: &mut Report) -> Vec<(Arc<str>, String)> {
@@ -157,11 +174,11 @@ fn parse(texts: &[(Arc<str>, String)], report: &mut Report) -> Documents {
 fn deploy(
     texts: &[(Arc<str>, String)],
     registry: &Registry,
-    env: Env<'_>,
+    (env, secrets): (Env<'_>, &SecretCache),
     mut report: Report,
 ) -> Result<Deployment, Vec<Diagnostic>> {
     let documents = parse(texts, &mut report);
-    let (worker, providers) = worker::read(&documents.workers, env, &mut report);
+    let (worker, providers) = worker::read(&documents.workers, env, secrets, &mut report);
     let topics = topics::read(&documents.topics, &providers, &mut report);
     let mut connectors: Vec<ConnectorConfig> = Vec::new();
     for (index, declared) in documents.connectors.iter().enumerate() {
@@ -182,14 +199,7 @@ fn deploy(
         brokers::check(worker, documents.workers.first(), &documents.connectors, &connectors, &mut report);
     }
     let failed = report.failed();
-    let mut unavailable: Vec<Unavailable> = Vec::new();
-    for missing in report.without_plugin() {
-        let (name, reason) = (missing.connector.clone().unwrap_or_default(), missing.to_string());
-        match unavailable.iter_mut().find(|u| u.name == name) {
-            Some(known) => known.reason = format!("{}; {reason}", known.reason),
-            None => unavailable.push(Unavailable { name, reason }),
-        }
-    }
+    let (waits, unavailable) = unavailable(&report, &documents);
     connectors.retain(|c| !unavailable.iter().any(|u| u.name == c.name));
     let diagnostics = report.finish();
     match worker.filter(|_| !failed) {
@@ -198,9 +208,30 @@ fn deploy(
             topics,
             connectors,
             unavailable,
+            waits,
             diagnostics,
             registry: registry.clone(),
         }),
         None => Err(diagnostics),
     }
+}
+
+/// Whether the worker's own keys lack something, and the connectors that cannot run: then all of them.
+fn unavailable(report: &Report, documents: &Documents) -> (bool, Vec<Unavailable>) {
+    let mut all: Vec<Unavailable> = Vec::new();
+    let mut add = |name: &str, missing, reason: String| match all.iter_mut().find(|u| u.name == name) {
+        Some(known) => known.reason = format!("{}; {reason}", known.reason),
+        None => all.push(Unavailable { name: name.to_owned(), missing, reason }),
+    };
+    let mut waits = false;
+    for (missing, diagnostic) in report.missing() {
+        match &diagnostic.connector {
+            Some(name) => add(name, missing, diagnostic.to_string()),
+            None => {
+                waits = true;
+                documents.connectors.iter().for_each(|c| add(&c.name, missing, diagnostic.to_string()));
+            }
+        }
+    }
+    (waits, all)
 }

@@ -1,4 +1,4 @@
-//! `${env:NAME}`, `${file:path:key}` and `${directory:dir:file}` in texts, as Connect's configuration providers.
+//! `${env:NAME}`, `${file:path:key}`, `${directory:dir:file}` and those of AWS in texts, as Connect's configuration providers.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::diagnostic::Report;
 use super::properties;
+use super::remote::{self, SecretCache, Service};
 use super::settings::whole;
 
 /// Looks up an environment variable.
@@ -21,11 +22,11 @@ pub struct Resolved {
 }
 
 impl Resolved {
-    fn public(text: String) -> Self {
+    pub(super) fn public(text: String) -> Self {
         Self { text, secrets: Vec::new() }
     }
 
-    fn secret(text: String) -> Self {
+    pub(super) fn secret(text: String) -> Self {
         Self { secrets: vec![text.clone()], text }
     }
 }
@@ -35,17 +36,42 @@ impl Resolved {
 pub struct Unresolved {
     pub message: String,
     pub hint: String,
+    /// It may come: who needs it waits.
+    pub waits: Option<Wait>,
+}
+
+/// Why something is not there that may come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// It was not looked up.
+    NotYet,
+    Failed,
+}
+
+impl Unresolved {
+    pub(super) fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: hint.into(), waits: None }
+    }
+
+    pub(super) fn missing(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { waits: Some(Wait::Failed), ..Self::new(message, hint) }
+    }
+
+    pub(super) fn not_yet(message: String) -> Self {
+        Self { waits: Some(Wait::NotYet), ..Self::new(message, "") }
+    }
 }
 
 fn unresolved(message: impl Into<String>, hint: impl Into<String>) -> Unresolved {
-    Unresolved { message: message.into(), hint: hint.into() }
+    Unresolved::new(message, hint)
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 enum Kind {
     Env,
     File,
     Directory,
+    Aws(remote::Provider),
 }
 
 #[derive(Clone, Debug)]
@@ -61,15 +87,25 @@ struct Provider {
 #[derive(Clone)]
 pub struct Providers<'a> {
     env: Env<'a>,
+    secrets: SecretCache,
     by_name: BTreeMap<String, Provider>,
 }
 
 impl<'a> Providers<'a> {
-    pub fn new(env: Env<'a>) -> Self {
+    pub fn new(env: Env<'a>, secrets: &SecretCache) -> Self {
         let plain = |kind| Provider { kind, allowed: Vec::new(), allowlist: None };
-        let by_name = [("env", Kind::Env), ("file", Kind::File), ("directory", Kind::Directory)];
+        let aws = |service| Kind::Aws(remote::Provider::new(service));
+        let by_name = [
+            ("env", Kind::Env),
+            ("file", Kind::File),
+            ("directory", Kind::Directory),
+            ("secretsmanager", aws(Service::SecretsManager)),
+            ("ssm", aws(Service::ParameterStore)),
+            ("s3import", aws(Service::S3)),
+        ];
         Self {
             env,
+            secrets: secrets.clone(),
             by_name: by_name.into_iter().map(|(name, kind)| (name.to_owned(), plain(kind))).collect(),
         }
     }
@@ -79,25 +115,31 @@ impl<'a> Providers<'a> {
         &mut self,
         name: &str,
         class: &str,
-        allowed_paths: Option<&str>,
-        allowlist: Option<&str>,
+        param: &dyn Fn(&str) -> Option<String>,
     ) -> Result<(), Unresolved> {
+        let aws = |service| remote::Provider::declared(service, param).map(Kind::Aws);
         let kind = match class.rsplit('.').next().unwrap_or(class) {
             "EnvVarConfigProvider" => Kind::Env,
             "FileConfigProvider" => Kind::File,
             "DirectoryConfigProvider" => Kind::Directory,
+            "SecretsManagerConfigProvider" | "AWSSecretProvider" => aws(Service::SecretsManager)?,
+            "SsmParamStoreConfigProvider" => aws(Service::ParameterStore)?,
+            "S3ImportConfigProvider" => aws(Service::S3)?,
             _ => {
                 return Err(unresolved(
                     format!("no configuration provider of class `{class}`"),
-                    "there are EnvVarConfigProvider, FileConfigProvider and DirectoryConfigProvider",
+                    "there are EnvVarConfigProvider, FileConfigProvider, DirectoryConfigProvider, SecretsManagerConfigProvider, \
+                     SsmParamStoreConfigProvider and S3ImportConfigProvider",
                 ));
             }
         };
-        let allowlist = allowlist.map(whole).transpose().map_err(|error| {
+        let (allowed_paths, allowlist) = (param("allowed.paths"), param("allowlist.pattern"));
+        let allowlist = allowlist.as_deref().map(whole).transpose().map_err(|error| {
             unresolved(format!("`allowlist.pattern` is no regular expression: {error}"), "")
         })?;
         let split = |paths: &str| paths.split(',').map(|p| PathBuf::from(p.trim())).collect();
-        let provider = Provider { kind, allowed: allowed_paths.map(split).unwrap_or_default(), allowlist };
+        let provider =
+            Provider { kind, allowed: allowed_paths.as_deref().map(split).unwrap_or_default(), allowlist };
         self.by_name.insert(name.to_owned(), provider);
         Ok(())
     }
@@ -154,7 +196,8 @@ impl<'a> Providers<'a> {
                 ),
             ));
         };
-        match provider.kind {
+        match &provider.kind {
+            Kind::Aws(remote) => remote.look_up(name, path, &self.secrets),
             Kind::Env => {
                 if !provider.allowlist.as_ref().is_none_or(|list| list.is_match(path).unwrap_or(false)) {
                     return Err(unresolved(

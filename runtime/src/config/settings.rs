@@ -11,10 +11,10 @@ use serde_json::Value;
 
 use super::change::Declaration;
 use super::check;
-use super::diagnostic::{Diagnostic, Report};
+use super::diagnostic::{Diagnostic, Missing, Report};
 use super::flatten::Flat;
 use super::node::Place;
-use super::placeholder::Providers;
+use super::placeholder::{Providers, Wait};
 
 /// Texts that must not be shown: from files, and of password-typed keys.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -110,12 +110,13 @@ impl Settings {
                 }
                 Err(problems) => {
                     for problem in problems {
-                        report.add(
-                            Diagnostic::error(&setting.place, format!("`{key}`: {}", problem.message))
-                                .hint(problem.hint)
-                                .key(key)
-                                .connector(name),
-                        );
+                        let message = format!("`{key}`: {}", problem.message);
+                        let found = match problem.waits {
+                            Some(Wait::NotYet) => Diagnostic::note(&setting.place, message),
+                            Some(Wait::Failed) | None => Diagnostic::error(&setting.place, message),
+                        };
+                        let found = found.hint(problem.hint).key(key).connector(name);
+                        report.add(Diagnostic { missing: problem.waits.map(|_| Missing::Secret), ..found });
                     }
                     settings.unresolved.insert(key.clone());
                     setting.text.clone()
@@ -224,6 +225,12 @@ impl Settings {
         self.know_schema(&schema, "", report);
         match check::all(&schema, &self.values, |key| !self.is_resolved(key), config::deserialize) {
             Ok((_, typed)) => Some(typed),
+            // Only keys without a value are in the way, and that was said: the rest may be needed to say more.
+            Err(problems) if problems.is_empty() => {
+                let known = self.values.iter().filter(|(key, _)| self.is_resolved(key));
+                let known = known.map(|(key, text)| (key.clone(), text.clone())).collect();
+                config::coerce(&schema, &known).ok().and_then(|value| config::deserialize(&value).ok())
+            }
             Err(problems) => {
                 self.problems("", problems, report);
                 None
@@ -258,7 +265,7 @@ impl Settings {
         report: &mut Report,
     ) {
         let finding = self.finding(Diagnostic::error(self.place(key), message), key, hint);
-        report.add(Diagnostic { no_plugin: true, ..finding });
+        report.add(Diagnostic { missing: Some(Missing::Plugin), ..finding });
     }
 
     pub fn warning(

@@ -15,7 +15,9 @@ use super::diagnostic::{Diagnostic, Report};
 use super::exactly_once::SourceSupport;
 use super::flatten::{Flat, flatten};
 use super::node::{Content, Entry, Node, Place};
+use super::override_policy::OverridePolicy;
 use super::placeholder::{Env, Providers};
+use super::remote::SecretCache;
 use super::settings::{SecretSet, Settings};
 use crate::kafka::client::JAVA_ONLY;
 
@@ -77,6 +79,10 @@ pub struct WorkerConfig {
     #[serde(default = "three_seconds", rename = "heartbeat.interval.ms")]
     #[schemars(range(min = 1, max = 2147483647))]
     pub heartbeat_interval_ms: u32,
+    /// Which client keys a connector may set for itself (`consumer.override.`, `producer.override.`): `All`, `None` or
+    /// `Principal` (only `security.protocol`, `sasl.mechanism`, `sasl.jaas.config`).
+    #[serde(default, rename = "connector.client.config.override.policy")]
+    pub override_policy: OverridePolicy,
     /// What to do with keys that nothing knows; default: an error in YAML under a short name, else a warning.
     #[serde(default, rename = "config.unknown")]
     pub unknown_keys: Option<UnknownKeys>,
@@ -186,13 +192,12 @@ const CLIENT: [&str; 14] = [
 ];
 
 /// Connect's worker keys that need no action here; `.` at the end stands for all keys below.
-const INERT: [&str; 34] = [
+const INERT: [&str; 33] = [
     "access.control.",
     "admin.listeners",
     "config.storage.",
     "connect.protocol",
     "connections.max.reauth.ms",
-    "connector.client.config.override.policy",
     "default.api.timeout.ms",
     "header.converter",
     "header.converter.",
@@ -267,8 +272,13 @@ fn plugin_files(entry: &Entry, providers: &Providers<'_>, report: &mut Report) -
 }
 
 /// Providers that `config.providers` declares, beside those that are always there.
-fn declared_providers<'a>(flat: &Flat, env: Env<'a>, report: &mut Report) -> Providers<'a> {
-    let mut providers = Providers::new(env);
+fn declared_providers<'a>(
+    flat: &Flat,
+    env: Env<'a>,
+    secrets: &SecretCache,
+    report: &mut Report,
+) -> Providers<'a> {
+    let mut providers = Providers::new(env, secrets);
     let Some(names) = flat.get("config.providers") else { return providers };
     for name in names.text.split(',').map(str::trim).filter(|n| !n.is_empty()) {
         let key = |rest: &str| format!("config.providers.{name}.{rest}");
@@ -278,9 +288,8 @@ fn declared_providers<'a>(flat: &Flat, env: Env<'a>, report: &mut Report) -> Pro
             report.add(Diagnostic::error(&names.place, message).key("config.providers"));
             continue;
         };
-        let declared =
-            providers.declare(name, class, text("param.allowed.paths"), text("param.allowlist.pattern"));
-        if let Err(problem) = declared {
+        let param = |rest: &str| text(&format!("param.{rest}")).map(str::to_owned);
+        if let Err(problem) = providers.declare(name, class, &param) {
             let place = flat.get(&key("class")).map_or(&names.place, |s| &s.place);
             report.add(Diagnostic::error(place, problem.message).key(&key("class")).hint(problem.hint));
         }
@@ -300,13 +309,14 @@ pub(super) struct Section {
 pub(super) fn read<'a>(
     sections: &[Section],
     env: Env<'a>,
+    secrets: &SecretCache,
     report: &mut Report,
 ) -> (Option<WorkerConfig>, Providers<'a>) {
     let plugins_key = |entry: &&Entry| entry.key == "plugins";
     let all: Vec<Entry> = sections.iter().flat_map(|s| s.node.entries()).cloned().collect();
     let (lists, entries): (Vec<Entry>, Vec<Entry>) = all.into_iter().partition(|e| plugins_key(&e));
     let flat = flatten(&entries, report);
-    let providers = declared_providers(&flat, env, report);
+    let providers = declared_providers(&flat, env, secrets, report);
     let plugins = lists.iter().flat_map(|list| plugin_files(list, &providers, report)).collect();
 
     let nowhere = Place::start_of(&"".into());

@@ -13,30 +13,52 @@ use rdkafka::error::RDKafkaErrorCode;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
-use super::client::{self, Context, Role};
-use super::kafka_error;
+use super::auth::trouble::Trouble;
+use super::client::{self, ClientSettings, Context, Role};
+use super::{batch, kafka_error};
 use crate::config::{TopicSpec, WorkerConfig};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// One wait for an event.
+const SERVE: Duration = Duration::from_millis(500);
 
 /// Asks and changes the cluster; keeps the list of topics.
 #[derive(Clone)]
 pub struct Admin {
     client: Arc<AdminClient<Context>>,
+    trouble: Trouble,
     topics: Arc<RwLock<BTreeMap<String, u32>>>,
     /// Somebody asked for a topic that is not in the list.
     missed: Arc<Notify>,
 }
 
+/// An admin client whose events are served until it goes.
+pub fn open(settings: ClientSettings) -> Result<Arc<AdminClient<Context>>> {
+    let ClientSettings { mut config, context } = settings;
+    config.set_log_level(RDKafkaLogLevel::Warning);
+    let client: AdminClient<Context> = config
+        .create_with_context(context)
+        .map_err(|e| kafka_error("the Kafka admin client cannot be created", &e).no_retry())?;
+    let client = Arc::new(client);
+    let served = Arc::downgrade(&client);
+    let serve = move || {
+        while let Some(client) = served.upgrade() {
+            batch::serve(client.inner(), SERVE);
+        }
+    };
+    std::thread::Builder::new()
+        .name("kafka-admin".to_owned())
+        .spawn(serve)
+        .map_err(|e| ConnectError::external("thread", "no thread for the Kafka admin client").caused_by(e))?;
+    Ok(client)
+}
+
 impl Admin {
     pub fn new(worker: &WorkerConfig, handle: &Handle) -> Result<Self> {
         let settings = client::settings(worker, Role::Admin, &ConfigMap::new(), handle)?;
-        let mut config = settings.config;
-        config.set_log_level(RDKafkaLogLevel::Warning);
-        let client = config
-            .create_with_context(settings.context)
-            .map_err(|e| kafka_error("the Kafka admin client cannot be created", &e).no_retry())?;
-        Ok(Self { client: Arc::new(client), topics: Arc::default(), missed: Arc::default() })
+        let trouble = settings.context.trouble.clone();
+        let client = open(settings)?;
+        Ok(Self { client, trouble, topics: Arc::default(), missed: Arc::default() })
     }
 
     /// Waits until a topic was asked for that is not known: it may be new.
@@ -48,11 +70,11 @@ impl Admin {
     pub async fn refresh(&self) -> Result<()> {
         let this = self.clone();
         tokio::task::spawn_blocking(move || {
-            let metadata = this
-                .client
-                .inner()
-                .fetch_metadata(None, TIMEOUT)
-                .map_err(|e| kafka_error("asking Kafka for its topics failed", &e))?;
+            let metadata =
+                this.client.inner().fetch_metadata(None, TIMEOUT).map_err(|e| {
+                    this.trouble.explain(kafka_error("asking Kafka for its topics failed", &e))
+                })?;
+            this.trouble.over();
             let topics = metadata.topics().iter().filter(|t| t.error().is_none());
             let topics = topics.map(|t| (t.name().to_owned(), t.partitions().len() as u32)).collect();
             *this.topics.write().unwrap_or_else(PoisonError::into_inner) = topics;

@@ -19,6 +19,7 @@ use connector_core::envelope::{EnvelopeBuilder, Form, headers_type};
 use connector_core::{Result, TopicPartition};
 use rdkafka::bindings as native;
 use rdkafka::client::{Client, ClientContext};
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaRespErr;
@@ -387,5 +388,76 @@ pub fn topic_ids<C: ClientContext>(
         | RDKafkaErrorCode::UnsupportedFeature
         | RDKafkaErrorCode::UnknownTopicOrPartition => Ok(ids),
         code => Err(KafkaError::AdminOp(code)),
+    }
+}
+
+/// Serves one event of a client's main queue: a log line, an error, the wish for a token. Clients that are polled do this
+/// themselves; the wrapper's admin client never does, and so would never authenticate with tokens.
+pub fn serve<C: ClientContext>(client: &Client<C>, timeout: Duration) {
+    let millis = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: the client is alive; queue and event are given back here; texts are copied or used before the event goes.
+    unsafe {
+        let queue = native::rd_kafka_queue_get_main(client.native_ptr());
+        let event = native::rd_kafka_queue_poll(queue, millis);
+        if !event.is_null() {
+            let context = client.context();
+            match native::rd_kafka_event_type(event) {
+                native::RD_KAFKA_EVENT_LOG => {
+                    let (mut facility, mut text, mut level) = (std::ptr::null(), std::ptr::null(), 0);
+                    if native::rd_kafka_event_log(event, &mut facility, &mut text, &mut level) == 0 {
+                        let [facility, text] =
+                            [facility, text].map(|text| CStr::from_ptr(text).to_string_lossy());
+                        // syslog's numbers
+                        let level = match level {
+                            ..=3 => RDKafkaLogLevel::Error,
+                            4 => RDKafkaLogLevel::Warning,
+                            _ => RDKafkaLogLevel::Info,
+                        };
+                        context.log(level, facility.trim(), text.trim());
+                    }
+                }
+                native::RD_KAFKA_EVENT_ERROR => {
+                    let error = KafkaError::Global(native::rd_kafka_event_error(event).into());
+                    let reason = CStr::from_ptr(native::rd_kafka_event_error_string(event)).to_string_lossy();
+                    context.error(error, reason.trim());
+                }
+                native::RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH => give_token(client),
+                _ => {}
+            }
+            native::rd_kafka_event_destroy(event);
+        }
+        native::rd_kafka_queue_destroy(queue);
+    }
+}
+
+fn give_token<C: ClientContext>(client: &Client<C>) {
+    let made = client.context().generate_oauth_token(None).map_err(|e| e.to_string()).and_then(|made| {
+        let texts =
+            CString::new(made.token).and_then(|token| Ok((token, CString::new(made.principal_name)?)));
+        texts.map(|(token, principal)| (token, principal, made.lifetime_ms)).map_err(|e| e.to_string())
+    });
+    let mut said = [0 as c_char; 512];
+    // SAFETY: the client is alive; all texts end with 0 and outlive the calls; `said` has the size that is told.
+    unsafe {
+        let failed = match &made {
+            Ok((token, principal, lifetime)) => {
+                let code = native::rd_kafka_oauthbearer_set_token(
+                    client.native_ptr(),
+                    token.as_ptr(),
+                    *lifetime,
+                    principal.as_ptr(),
+                    std::ptr::null_mut(),
+                    0,
+                    said.as_mut_ptr(),
+                    said.len(),
+                );
+                let refused = code != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR;
+                refused.then(|| CStr::from_ptr(said.as_ptr()).to_owned())
+            }
+            Err(why) => Some(CString::new(why.replace('\0', " ")).unwrap_or_default()),
+        };
+        if let Some(why) = failed {
+            native::rd_kafka_oauthbearer_set_token_failure(client.native_ptr(), why.as_ptr());
+        }
     }
 }

@@ -2,18 +2,20 @@
 
 use std::collections::HashMap;
 use std::error::Error;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use connector_core::{ConfigMap, ConnectError, Result};
 use rdkafka::client::OAuthToken;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::consumer::ConsumerContext;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientContext, Statistics};
 use tokio::runtime::Handle;
 
-use super::auth::{self, IamSigner};
+use super::auth::trouble::Trouble;
+use super::auth::{self, Tokens};
 use crate::config::WorkerConfig;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,9 +49,6 @@ pub const JAVA_ONLY: &[&str] = &[
     "ssl.keymanager.algorithm",
     "ssl.trustmanager.algorithm",
     "ssl.secure.random.implementation",
-    "ssl.keystore.type",
-    "ssl.truststore.type",
-    "ssl.truststore.password",
     "default.api.timeout.ms",
     "exclude.internal.topics",
     "metadata.recovery.strategy",
@@ -65,13 +64,18 @@ pub const JAVA_ONLY: &[&str] = &[
 /// The context of all clients: librdkafka's log lines, and tokens for MSK IAM.
 #[derive(Clone, Default)]
 pub struct Context {
-    signer: Option<Arc<IamSigner>>,
+    tokens: Option<Arc<Tokens>>,
+    /// Whether librdkafka has got a token.
+    given: Arc<AtomicBool>,
+    pub(super) trouble: Trouble,
     /// When each error was last told.
     told: Arc<Mutex<HashMap<String, Instant>>>,
 }
 
 /// An error that comes again and again is told so often.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
+/// How long a client may wait for its first token.
+const LET_IN: Duration = Duration::from_secs(30);
 
 impl Context {
     fn is_news(&self, error: &str) -> bool {
@@ -93,7 +97,10 @@ impl ClientContext for Context {
             | RDKafkaLogLevel::Alert
             | RDKafkaLogLevel::Critical
             | RDKafkaLogLevel::Error => {
-                tracing::warn!(target: "librdkafka", facility, "{message}");
+                self.trouble.hear(message);
+                if self.is_news(message.split(" (after ").next().unwrap_or(message)) {
+                    tracing::warn!(target: "librdkafka", facility, "{message}");
+                }
             }
             RDKafkaLogLevel::Warning => tracing::info!(target: "librdkafka", facility, "{message}"),
             _ => tracing::debug!(target: "librdkafka", facility, "{message}"),
@@ -103,6 +110,7 @@ impl ClientContext for Context {
     fn stats(&self, _: Statistics) {}
 
     fn error(&self, error: KafkaError, reason: &str) {
+        self.trouble.hear(reason);
         // rdkafka reports the end of a partition here as well, where it was asked for.
         if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF)
             && self.is_news(&error.to_string())
@@ -112,11 +120,22 @@ impl ClientContext for Context {
     }
 
     fn generate_oauth_token(&self, _: Option<&str>) -> std::result::Result<OAuthToken, Box<dyn Error>> {
-        self.signer.as_ref().ok_or("OAUTHBEARER needs sasl.mechanism=AWS_MSK_IAM here")?.token()
+        let token = self.tokens.as_ref().ok_or("OAUTHBEARER needs sasl.mechanism=AWS_MSK_IAM here")?.get()?;
+        self.given.store(true, Ordering::Release);
+        Ok(token)
     }
 }
 
 impl ConsumerContext for Context {}
+
+/// Before the first question of a consumer that nobody polls: with tokens it is let in only after a poll.
+pub(super) fn let_in(consumer: &BaseConsumer<Context>) {
+    let context = consumer.context();
+    let end = Instant::now() + LET_IN;
+    while context.tokens.is_some() && !context.given.load(Ordering::Acquire) && Instant::now() < end {
+        let _ = consumer.poll(Duration::from_millis(20));
+    }
+}
 
 /// What one client is made from.
 #[derive(Clone)]
@@ -142,14 +161,15 @@ pub fn settings(
     map.extend(overrides.clone());
     let bootstrap = worker.bootstrap_servers.clone().unwrap_or_default();
     map.entry("bootstrap.servers".to_owned()).or_insert(bootstrap);
-    let signer = auth::translate(&mut map, handle)?;
+    let tokens = auth::translate(&mut map, handle)?;
     let ignored = translate(&mut map, role)?;
     tracing::debug!(?role, ?ignored, "client keys without a counterpart in librdkafka");
     let mut config = ClientConfig::new();
     for (key, value) in &map {
         config.set(key, value);
     }
-    Ok(ClientSettings { config, context: Context { signer, ..Context::default() } })
+    let trouble = Trouble::new(&map, tokens.clone());
+    Ok(ClientSettings { config, context: Context { tokens, trouble, ..Context::default() } })
 }
 
 /// Java's key names and values to librdkafka's; returns what has no effect.
@@ -188,33 +208,8 @@ fn translate(map: &mut ConfigMap, role: Role) -> Result<Vec<String>> {
             .collect::<Vec<_>>()
             .join(",");
     }
-    truststore(map, &mut ignored)?;
+    auth::stores::translate(map)?;
     Ok(ignored)
-}
-
-/// librdkafka reads PEM and PKCS#12, not Java key stores.
-fn truststore(map: &mut ConfigMap, ignored: &mut Vec<String>) -> Result<()> {
-    if let Some(path) = map.remove("ssl.truststore.location") {
-        if [".pem", ".crt", ".cer"].iter().any(|end| path.ends_with(end)) {
-            map.insert("ssl.ca.location".to_owned(), path);
-        } else {
-            // MSK's documentation has users copy Java's own store, which holds the public authorities.
-            tracing::warn!(
-                "ssl.truststore.location names a Java key store, which is not read: the system's authorities are \
-                 used; for a private one set ssl.ca.location to its certificate in PEM form"
-            );
-            ignored.push("ssl.truststore.location".to_owned());
-        }
-    }
-    if let Some(pem) = map.remove("ssl.truststore.certificates") {
-        map.insert("ssl.ca.pem".to_owned(), pem);
-    }
-    if map.get("ssl.keystore.location").is_some_and(|path| path.ends_with(".jks")) {
-        return Err(ConnectError::user("kafka.keystore", "ssl.keystore.location names a Java key store (.jks)").hint(
-            "convert it: keytool -importkeystore -srckeystore x.jks -destkeystore x.p12 -deststoretype PKCS12",
-        ));
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -241,14 +236,5 @@ mod tests {
         assert_eq!(map["ssl.endpoint.identification.algorithm"], "none");
         assert_eq!(map["partition.assignment.strategy"], "cooperative-sticky");
         assert_eq!(map["client.dns.lookup"], "use_all_dns_ips");
-    }
-
-    #[test]
-    fn a_pem_truststore_is_the_authority_and_a_java_keystore_is_refused() {
-        let mut map = config(&[("ssl.truststore.location", "/x/ca.pem")]);
-        translate(&mut map, Role::Admin).unwrap();
-        assert_eq!(map["ssl.ca.location"], "/x/ca.pem");
-        let mut map = config(&[("ssl.keystore.location", "/x/client.jks")]);
-        assert!(translate(&mut map, Role::Admin).unwrap_err().hint.contains("PKCS12"));
     }
 }

@@ -14,6 +14,7 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Offset as NativeOffset, TopicPartitionList};
 use tokio::sync::mpsc;
 
+use super::auth::trouble::Trouble;
 use super::batch::MessageQueue;
 use super::client::Context;
 use super::kafka_error;
@@ -51,6 +52,10 @@ struct AskedBack {
 }
 
 impl GroupContext {
+    pub(super) fn trouble(&self) -> &Trouble {
+        &self.inner.trouble
+    }
+
     pub(super) fn new(
         inner: Context,
         membership: mpsc::UnboundedSender<Membership>,

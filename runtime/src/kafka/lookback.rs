@@ -14,7 +14,7 @@ use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::{Offset as NativeOffset, TopicPartitionList};
 
 use super::batch;
-use super::client::{ClientSettings, Context};
+use super::client::{self, ClientSettings, Context};
 use super::kafka_error;
 use super::standings::mark_of;
 use crate::task::mark::{Foreign, Mark};
@@ -67,6 +67,7 @@ impl Lookback {
         let consumer = config
             .create_with_context(context)
             .map_err(|e| kafka_error("the Kafka consumer cannot be created", &e).no_retry())?;
+        client::let_in(&consumer);
         Ok(Self { consumer, group, from_beginning })
     }
 

@@ -150,6 +150,7 @@ impl Poller {
         *told = Some((text, Instant::now()));
         let fatal = matches!(error, KafkaError::MessageConsumptionFatal(_));
         let error = kafka_error("reading from Kafka failed", error);
+        let error = self.consumer.context().trouble().explain(error);
         self.consumer.context().tell(if fatal {
             Membership::Failed(error.no_retry())
         } else {

@@ -89,7 +89,7 @@ impl ProducerContext for DeliveryContext {
         let bytes = message.key().map_or(0, <[u8]>::len)
             + message.payload().map_or(0, <[u8]>::len)
             + headers.sum::<usize>();
-        let told = not_written(message.topic(), bytes, error);
+        let told = self.0.trouble.explain(not_written(message.topic(), bytes, error));
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::MessageSizeTooLarge) => {
                 ticket.waits.too_large(ticket.row, message.detach(), told);

@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use super::budget::MemoryBudget;
 use super::status::State;
 use super::worker::Worker;
-use crate::config::{Change, Changes, ConnectorConfig, Deployment};
+use crate::config::{ActionReload, Change, Changes, ConnectorConfig, Deployment, Missing, Unavailable};
 
 /// What producers get at the very end for records that nobody waits for any more.
 const LAST_FLUSH: Duration = Duration::from_secs(1);
@@ -27,6 +27,14 @@ pub struct Host {
     /// Of all connectors, for a run that ends with them.
     tasks: TaskTracker,
     stop: CancellationToken,
+}
+
+/// Why a deployment takes the place of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    Files,
+    /// The files are the same.
+    Secrets,
 }
 
 /// A connector that was started.
@@ -99,10 +107,16 @@ impl Host {
     }
 
     /// Goes over to another deployment: what is the same in both runs on. An error changes nothing.
-    pub async fn apply(&self, deployment: Deployment) -> Result<Changes> {
+    pub async fn apply(&self, deployment: Deployment, why: Why) -> Result<Changes> {
         let mut running = self.running.lock().await;
         let old = self.worker();
-        let changes = Changes::between(old.deployment(), &deployment);
+        let mut changes = Changes::between(old.deployment(), &deployment);
+        if why == Why::Secrets && changes.worker.is_empty() {
+            changes.leave(|name| {
+                let connector = deployment.connectors.iter().find(|c| c.name == name);
+                connector.is_some_and(|c| c.action_reload == ActionReload::None)
+            });
+        }
         if self.is_stopping()
             || (changes.is_empty() && old.deployment().unavailable == deployment.unavailable)
         {
@@ -160,10 +174,19 @@ impl Host {
 
     fn put(&self, worker: &Worker) {
         for unavailable in &worker.deployment().unavailable {
-            tracing::error!(connector = unavailable.name, "connector failed: {}", unavailable.reason);
+            let Unavailable { name, missing, reason } = unavailable;
             let secrets = &worker.deployment().worker.secrets;
-            let status = worker.board.register(&unavailable.name, 0, (Kind::Sink, ""), secrets);
-            status.set(State::Failed, &unavailable.reason);
+            let status = worker.board.register(name, 0, (Kind::Sink, ""), secrets);
+            match missing {
+                Missing::Plugin => {
+                    tracing::error!(connector = name, "connector failed: {reason}");
+                    status.set(State::Failed, reason);
+                }
+                Missing::Secret => {
+                    tracing::warn!(connector = name, "connector waits: {reason}");
+                    status.remark(format!("waiting for a secret: {reason}"));
+                }
+            }
         }
         *self.worker.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(worker.clone());
     }

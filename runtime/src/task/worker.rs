@@ -52,7 +52,8 @@ impl Worker {
     /// `budget`: of the process, whatever deployment it runs. `stop`: of the process, or of what replaces it.
     pub fn new(deployment: Arc<Deployment>, budget: MemoryBudget, stop: CancellationToken) -> Result<Self> {
         let (handle, worker) = (Handle::current(), &deployment.worker);
-        let has_kafka = worker.bootstrap_servers.is_some();
+        // Without its secrets it would only be refused.
+        let has_kafka = worker.bootstrap_servers.is_some() && !deployment.waits;
         let file = worker.offset_storage_file.as_ref().filter(|_| !has_kafka);
         let bounded_sources = deployment.connectors.iter().filter(|c| c.is_bounded_source()).count();
         Ok(Self {
@@ -126,6 +127,9 @@ impl Worker {
 
     /// Gets ready, and keeps the list of topics, until the stop.
     pub(super) async fn serve(self) {
+        if self.deployment.waits {
+            return self.stop.cancelled().await;
+        }
         if let Err(error) = self.prepare().await {
             // A stop while the cluster is waited for is no failure.
             if !self.stop.is_cancelled() {

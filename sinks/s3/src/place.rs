@@ -190,6 +190,7 @@ impl Place {
             endpoint: endpoint.map(str::to_owned),
             key: self.identity.key(),
             role: self.identity.role(),
+            ..Access::default()
         }
     }
 

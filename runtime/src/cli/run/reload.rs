@@ -1,4 +1,4 @@
-//! Files that are read again while the worker runs: at SIGHUP, and with `--watch` when one has changed.
+//! Files that are read again while the worker runs: at SIGHUP, with `--watch` when one has changed, and when a secret has.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::files::{Files, Print};
 use crate::config::Severity;
-use crate::task::host::Host;
+use crate::task::host::{Host, Why};
 
 /// How often files are looked at. A change counts when two looks show the same: files are not written all at once.
 const LOOK: Duration = Duration::from_secs(1);
@@ -17,13 +17,14 @@ pub async fn follow(host: Arc<Host>, files: Files, watch: bool) {
     let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
     let mut watcher = Watcher::new(files.print());
     loop {
-        let why = tokio::select! {
-            _ = hangup.recv() => "SIGHUP",
-            () = watcher.change(&files), if watch => "a file has changed",
+        let (why, said) = tokio::select! {
+            _ = hangup.recv() => (Why::Files, "SIGHUP"),
+            () = watcher.change(&files), if watch => (Why::Files, "a file has changed"),
+            () = files.secrets.changed() => (Why::Secrets, "a secret was read"),
         };
         watcher.known = files.print();
-        tracing::info!("reload: {why}");
-        reload(&host, files.clone()).await;
+        tracing::info!("reload: {said}");
+        reload(&host, files.clone(), why).await;
     }
 }
 
@@ -63,7 +64,7 @@ impl Watcher {
     }
 }
 
-async fn reload(host: &Arc<Host>, files: Files) {
+async fn reload(host: &Arc<Host>, files: Files, why: Why) {
     // Reading files and opening libraries may take its time.
     let loaded = tokio::task::spawn_blocking(move || files.reload()).await;
     let deployment = match loaded {
@@ -85,7 +86,7 @@ async fn reload(host: &Arc<Host>, files: Files) {
     for diagnostic in deployment.diagnostics.iter().filter(|d| d.severity == Severity::Warning) {
         tracing::warn!("reload: {}", diagnostic.to_string().replace('\n', " "));
     }
-    match host.apply(deployment).await {
+    match host.apply(deployment, why).await {
         Ok(changes) if changes.is_empty() => tracing::info!("reload: nothing changes"),
         Ok(changes) => tracing::info!(
             changed = changes.connectors.len(),

@@ -16,9 +16,8 @@ use super::offsets::Offsets;
 use super::report::{ConnectorReport, DeadLetters, PartitionReport};
 use crate::cli::progress::Line;
 use crate::config::{ConnectorConfig, Deployment, PluginUse, Tolerance, TopicSelection};
-use crate::kafka::admin::Admin;
+use crate::kafka::admin::{self, Admin};
 use crate::kafka::client::{self, Context, Role};
-use crate::kafka::kafka_error;
 use crate::kafka::lookback::{Committed, Letters, Lookback};
 use crate::task::mark::Mark;
 
@@ -31,7 +30,7 @@ pub struct Cluster {
     deployment: Arc<Deployment>,
     handle: Handle,
     topics: Admin,
-    settings: AdminClient<Context>,
+    settings: Arc<AdminClient<Context>>,
 }
 
 /// What is the same for all partitions of a connector.
@@ -51,10 +50,7 @@ impl Cluster {
         let topics = Admin::new(&deployment.worker, &handle)?;
         topics.refresh().await?;
         let settings = client::settings(&deployment.worker, Role::Admin, &ConfigMap::new(), &handle)?;
-        let settings = settings
-            .config
-            .create_with_context(settings.context)
-            .map_err(|e| kafka_error("the Kafka admin client cannot be created", &e).no_retry())?;
+        let settings = admin::open(settings)?;
         Ok(Self { deployment, handle, topics, settings })
     }
 

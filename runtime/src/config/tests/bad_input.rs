@@ -461,7 +461,7 @@ connectors:
     a.yaml:8:5: error: connector "a": `s3.region`: `${vault:…}`: there is no configuration provider `vault`
       8 | s3.region: ${vault:a:b}
         | ^
-      hint: there are `directory`, `env`, `file`; others are declared by the worker's `config.providers`
+      hint: there are `directory`, `env`, `file`, `s3import`, `secretsmanager`, `ssm`; others are declared by the worker's `config.providers`
     a.yaml:9:5: error: connector "a": `topics.dir`: the placeholder `${env:` has no closing brace
       9 | topics.dir: ${env:UNCLOSED
         | ^

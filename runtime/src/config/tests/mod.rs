@@ -5,12 +5,13 @@ mod change;
 mod errors;
 mod exactly_once;
 mod good_input;
+mod override_policy;
 mod parsing;
 pub(crate) mod plugins;
 mod secrets;
 mod worker_keys;
 
-use super::{Deployment, Diagnostic, load_text};
+use super::{Deployment, Diagnostic, SecretCache, load_text};
 
 pub(super) const WORKER: &str = "worker: {bootstrap.servers: localhost:9092}\n";
 
@@ -22,7 +23,7 @@ fn env(name: &str) -> Option<String> {
 }
 
 pub(super) fn load(files: &[(&str, &str)]) -> Result<Deployment, Vec<Diagnostic>> {
-    load_text(files, &plugins::registry(), &env)
+    load_text(files, &plugins::registry(), &env, &SecretCache::default())
 }
 
 /// Loads what has to be right.

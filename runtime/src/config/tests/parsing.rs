@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use crate::config::SecretCache;
 use crate::config::diagnostic::Report;
 use crate::config::format::Format;
 use crate::config::node::{Content, Node};
@@ -148,7 +149,7 @@ fn placeholders_stand_anywhere_and_several_times() {
     std::fs::write(directory.path().join("s.properties"), "user.name=joe\npass=hunter2\n").unwrap();
     std::fs::write(directory.path().join("token"), "abc\n").unwrap();
     let env = |name: &str| (name == "A").then(|| "1".to_owned());
-    let providers = Providers::new(&env);
+    let providers = Providers::new(&env, &SecretCache::default());
     let resolve = |text: &str| providers.resolve(text).map(|r| (r.text, r.secrets));
     assert_eq!(resolve("x${env:A}y${env:A}"), Ok(("x1y1".to_owned(), Vec::new())));
     let text = format!("${{file:{path}/s.properties:user.name}}:${{file:{path}/s.properties:pass}}");
@@ -170,7 +171,7 @@ proptest! {
         for format in [Format::Yaml, Format::Properties, Format::Json] {
             parse(format, &text);
         }
-        let _ = Providers::new(&|_| None).resolve(&text);
+        let _ = Providers::new(&|_| None, &SecretCache::default()).resolve(&text);
     }
 
     #[test]

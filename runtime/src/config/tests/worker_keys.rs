@@ -115,7 +115,7 @@ worker:
     w.yaml:9:3: error: no configuration provider of class `com.example.Vault`
       9 | config.providers.vault.class: com.example.Vault
         | ^
-      hint: there are EnvVarConfigProvider, FileConfigProvider and DirectoryConfigProvider
+      hint: there are EnvVarConfigProvider, FileConfigProvider, DirectoryConfigProvider, SecretsManagerConfigProvider, SsmParamStoreConfigProvider and S3ImportConfigProvider
     w.yaml:12:3: error: `group.id`: the environment variable `USER_ID` is not in the provider's `allowlist.pattern`
       12 | group.id: ${env:USER_ID}
          | ^

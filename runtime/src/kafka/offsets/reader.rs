@@ -11,7 +11,7 @@ use rdkafka::{Message, Offset, TopicPartitionList};
 use serde_json::{Map, Value};
 
 use super::{Stored, TASKS};
-use crate::kafka::client::{ClientSettings, Context};
+use crate::kafka::client::{self, ClientSettings, Context};
 use crate::kafka::kafka_error;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -45,7 +45,9 @@ pub fn read_all(
     let failed = |e: &KafkaError| kafka_error(&format!("reading stored offsets from `{topic}` failed"), e);
     let consumer = |config: &mut ClientConfig, isolation: &str| -> Result<BaseConsumer<Context>> {
         config.set("isolation.level", isolation);
-        config.create_with_context(settings.context.clone()).map_err(|e| failed(&e))
+        let consumer = config.create_with_context(settings.context.clone()).map_err(|e| failed(&e))?;
+        client::let_in(&consumer);
+        Ok(consumer)
     };
     // The end that a client is told depends on its isolation level.
     let ends = consumer(&mut config, "read_uncommitted")?;

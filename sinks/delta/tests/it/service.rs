@@ -65,7 +65,7 @@ impl Service {
             region: Some("us-east-1".to_owned()),
             endpoint: Some(self.url.clone()),
             key: Some((Secret::new(&self.id), Secret::new(&self.secret))),
-            role: None,
+            ..Access::default()
         };
         let location = store::open(&store::parse(url).unwrap(), &access).await.unwrap();
         Table::load(&location).await.unwrap().unwrap()

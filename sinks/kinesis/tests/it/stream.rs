@@ -48,7 +48,7 @@ impl Stream {
             region: Some("us-east-1".to_owned()),
             endpoint: Some(url.to_owned()),
             key: Some((Secret::new("test"), Secret::new("test-secret"))),
-            role: None,
+            ..Access::default()
         };
         let stream = Self { client: client(&access, 3).await, name };
         stream.client.create_stream().stream_name(&stream.name).shard_count(shards).send().await.unwrap();

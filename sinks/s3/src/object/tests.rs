@@ -33,7 +33,7 @@ async fn store(url: &str, bucket: &str, key: &str) -> Store {
         region: Some("us-east-1".to_owned()),
         endpoint: Some(url.to_owned()),
         key: Some((Secret::new(key), Secret::new(format!("{key}-secret")))),
-        role: None,
+        ..Access::default()
     };
     // Whoever asks may read, so that the test can without a signature.
     let options = Options { acl: Some("public-read".to_owned()), ..Options::default() };

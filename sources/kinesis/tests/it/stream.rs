@@ -51,7 +51,7 @@ impl Stream {
             region: Some("us-east-1".to_owned()),
             endpoint: Some(endpoint.to_owned()),
             key: Some((Secret::new("test"), Secret::new("test"))),
-            role: None,
+            ..Access::default()
         };
         let stream = Self { client: kinesis::client(&access, 5).await, name, endpoint: endpoint.to_owned() };
         stream.recreate(shards).await;
