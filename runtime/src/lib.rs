@@ -7,3 +7,4 @@ pub mod http;
 pub mod kafka;
 pub mod plugin;
 pub mod task;
+pub mod telemetry;

@@ -103,6 +103,21 @@ else
     say "Kafka broker: up to date"
 fi
 
+# ---- promtool, which checks metrics --------------------------------------------------------------------------------------------
+
+if [ ! -x "$work/bin/promtool" ]; then
+    say "promtool: unpacking it from Debian's prometheus, which is not installed"
+    (
+        cd "$(mktemp -d)"
+        get() { apt-get download prometheus >"$work/apt.log" 2>&1; }
+        update() { if [ "$(id -u)" -eq 0 ]; then apt-get update; else sudo apt-get update; fi >"$work/apt.log" 2>&1; }
+        get || { update && get; } || { tail -n 20 "$work/apt.log" >&2; die "apt-get download prometheus failed"; }
+        dpkg-deb -x prometheus_*.deb . && mkdir -p "$work/bin" && mv usr/bin/promtool "$work/bin/promtool" && rm -rf "$PWD"
+    )
+else
+    say "promtool: up to date"
+fi
+
 # ---- versitygw, an S3 server that checks signatures ----------------------------------------------------------------------------
 
 find_go() {

@@ -56,8 +56,12 @@ fn answer(mut stream: impl BufRead) -> io::Result<Answer> {
     let field = |name: &str| {
         head.lines().filter_map(|l| l.split_once(": ")).find(|(n, _)| n.eq_ignore_ascii_case(name))
     };
-    let (_, length) = field("content-length").ok_or(io::ErrorKind::InvalidData)?;
-    let mut body = vec![0; length.parse().map_err(|_| io::ErrorKind::InvalidData)?];
+    let length = match field("content-length") {
+        Some((_, length)) => length.parse().map_err(|_| io::ErrorKind::InvalidData)?,
+        None if head.contains(" 204 ") => 0,
+        None => return Err(io::ErrorKind::InvalidData.into()),
+    };
+    let mut body = vec![0; length];
     stream.read_exact(&mut body)?;
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
     let body = String::from_utf8(body).map_err(|_| io::ErrorKind::InvalidData)?;

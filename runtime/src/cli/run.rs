@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 use connector_core::Result;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 use self::files::Files;
 use self::summary::Summary;
@@ -18,6 +17,7 @@ use crate::config::{self, Deployment};
 use crate::http;
 use crate::plugin::registry::Registry;
 use crate::task::host::Host;
+use crate::telemetry::{emf, log};
 
 pub(super) mod files;
 mod reload;
@@ -131,6 +131,12 @@ async fn serve(deployment: Deployment, files: Files, args: &Args) -> Result<u8> 
     let addresses = worker.deployment().worker.listeners.join(",");
     let connectors = worker.deployment().connectors.len();
     tracing::info!(connectors, listeners = addresses, "worker started");
+    tokio::spawn(log::tell_repeats());
+    let keys = &worker.deployment().worker;
+    if let Some(namespace) = keys.metrics_emf_namespace.clone() {
+        let every = std::time::Duration::from_millis(keys.metrics_emf_interval_ms);
+        tokio::spawn(emf::print(host.clone(), namespace, every));
+    }
     let interrupted = Arc::new(AtomicBool::new(false));
     let (stopper, flag, timeout) = (host.clone(), interrupted.clone(), args.timeout);
     tokio::spawn(async move {
@@ -197,18 +203,7 @@ const LOGGED: &str = "info,buoyant_kernel=off,buoyant_kernel_engine=off,deltalak
 
 /// People on a terminal get lines, everybody else JSON. `RUST_LOG` chooses what is logged.
 pub(super) fn init_logging(output: Output, logged: &str) {
-    // It adds to ours: `RUST_LOG=info` must not turn on what repeats whole requests.
-    let wished = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default();
-    let filter = EnvFilter::new(format!("{logged},{wished}"));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(AboveLines);
-    let set = if output == Output::Human && std::io::stderr().is_terminal() {
-        logs.with_target(false).try_init()
-    } else {
-        logs.json().flatten_event(true).try_init()
-    };
-    if let Err(error) = set {
-        eprintln!("warning: logging was set up already: {error}");
-    }
+    log::init(logged, output == Output::Human && std::io::stderr().is_terminal(), AboveLines);
 }
 
 #[cfg(test)]

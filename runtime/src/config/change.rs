@@ -76,7 +76,8 @@ pub enum Change {
 }
 
 /// Worker keys that a running process cannot change.
-const OF_THE_PROCESS: [&str; 2] = ["listeners", "memory.budget.bytes"];
+const OF_THE_PROCESS: [&str; 4] =
+    ["listeners", "memory.budget.bytes", "metrics.emf.namespace", "metrics.emf.interval.ms"];
 
 /// The differences between two deployments.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

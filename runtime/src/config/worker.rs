@@ -75,6 +75,14 @@ pub struct WorkerConfig {
     #[serde(default = "forty_five_seconds", rename = "session.timeout.ms")]
     #[schemars(range(min = 1, max = 2147483647))]
     pub session_timeout_ms: u32,
+    /// Namespace of CloudWatch under which metrics are printed to the standard output, in its embedded metric format and
+    /// with the names of MSK Connect's; without it none are.
+    #[serde(default, rename = "metrics.emf.namespace")]
+    pub metrics_emf_namespace: Option<String>,
+    /// How often, in ms.
+    #[serde(default = "a_minute", rename = "metrics.emf.interval.ms")]
+    #[schemars(range(min = 100))]
+    pub metrics_emf_interval_ms: u64,
     /// How often tasks show that they are alive, in ms.
     #[serde(default = "three_seconds", rename = "heartbeat.interval.ms")]
     #[schemars(range(min = 1, max = 2147483647))]

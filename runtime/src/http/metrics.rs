@@ -1,5 +1,8 @@
 //! `GET /metrics` in Prometheus' text format: Connect's metrics in jmx_exporter's spelling, and our own per task.
 
+mod connect;
+mod process;
+
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 use std::sync::Arc;
@@ -13,6 +16,8 @@ use connector_core::{Kind, Metric, MetricKind};
 use crate::task::host::Host;
 use crate::task::status::TaskStatus;
 use crate::task::worker::Worker;
+
+pub(crate) use process::cpu_seconds;
 
 pub async fn metrics(axum::extract::State(host): State<Arc<Host>>) -> impl IntoResponse {
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], render(&host.worker()))
@@ -40,11 +45,11 @@ fn family<'a>(out: &'a mut String, name: &'a str, kind: &str, help: &str) -> Fam
     Family { out, name }
 }
 
-fn per_task<'t>(
+fn per_task<'t, V: Display>(
     out: &mut String,
-    (name, kind, help): (&'static str, &str, &str),
+    (name, kind, help): (&str, &str, &str),
     tasks: impl Iterator<Item = &'t Arc<TaskStatus>>,
-    value: impl Fn(&TaskStatus) -> i64,
+    value: impl Fn(&TaskStatus) -> V,
 ) {
     let mut family = family(out, name, kind, help);
     for task in tasks {
@@ -95,120 +100,9 @@ type Ours = (&'static str, &'static str, fn(&TaskStatus) -> i64);
 fn render(worker: &Worker) -> String {
     let tasks = worker.board.tasks();
     let sinks = || tasks.iter().filter(|t| t.kind == Kind::Sink);
-    let sources = || tasks.iter().filter(|t| t.kind == Kind::Source);
     let mut text = String::new();
     let out = &mut text;
-
-    let connectors = worker.deployment().connectors.len();
-    family(
-        out,
-        "kafka_connect_connect_worker_metrics_connector_count",
-        "untyped",
-        "Connectors of this worker.",
-    )
-    .sample(&[], connectors);
-    family(out, "kafka_connect_connect_worker_metrics_task_count", "untyped", "Tasks of this worker.")
-        .sample(&[], tasks.len());
-    let mut states = family(
-        out,
-        "kafka_connect_connector_task_metrics_status",
-        "untyped",
-        "1 for the state that a task is in.",
-    );
-    for task in &tasks {
-        let state = task.condition().state.name();
-        let number = task.task.to_string();
-        states.sample(&[("connector", &task.connector), ("task", &number), ("status", state)], 1);
-    }
-    const READ: (&str, &str, &str) =
-        ("kafka_connect_sink_task_metrics_sink_record_read_total", "counter", "Records read from Kafka.");
-    per_task(out, READ, sinks(), |t| count(&t.counters.read));
-    const SENT: (&str, &str, &str) = (
-        "kafka_connect_sink_task_metrics_sink_record_send_total",
-        "counter",
-        "Records delivered by the sink.",
-    );
-    per_task(out, SENT, sinks(), |t| count(&t.counters.delivered));
-    const COMMITS: (&str, &str, &str) = (
-        "kafka_connect_sink_task_metrics_offset_commit_completion_total",
-        "counter",
-        "Offset commits that completed.",
-    );
-    per_task(out, COMMITS, sinks(), |t| count(&t.counters.commits));
-    const PARTITIONS: (&str, &str, &str) =
-        ("kafka_connect_sink_task_metrics_partition_count", "untyped", "Partitions read by the task.");
-    per_task(out, PARTITIONS, sinks(), |t| i64::try_from(t.lag().len()).unwrap_or(0));
-    const LAG: (&str, &str, &str) = (
-        "kafka_connect_sink_task_metrics_sink_record_lag_max",
-        "gauge",
-        "Records behind the end, of the worst partition.",
-    );
-    per_task(out, LAG, sinks(), |t| t.lag().values().copied().max().unwrap_or(0));
-    const POLLED: (&str, &str, &str) = (
-        "kafka_connect_source_task_metrics_source_record_poll_total",
-        "counter",
-        "Records polled from the source.",
-    );
-    per_task(out, POLLED, sources(), |t| count(&t.counters.read));
-    const WRITTEN: (&str, &str, &str) = (
-        "kafka_connect_source_task_metrics_source_record_write_total",
-        "counter",
-        "Records acknowledged by Kafka.",
-    );
-    per_task(out, WRITTEN, sources(), |t| count(&t.counters.delivered));
-    const ACTIVE: (&str, &str, &str) = (
-        "kafka_connect_source_task_metrics_source_record_active_count",
-        "untyped",
-        "Records polled from the source and not yet acknowledged.",
-    );
-    per_task(out, ACTIVE, sources(), |t| {
-        let done = [&t.counters.delivered, &t.counters.filtered, &t.counters.rejected];
-        (count(&t.counters.read) - done.into_iter().map(count).sum::<i64>()).max(0)
-    });
-    const SKIPPED: (&str, &str, &str) = (
-        "kafka_connect_task_error_metrics_total_records_skipped",
-        "counter",
-        "Records skipped because of errors.",
-    );
-    per_task(out, SKIPPED, tasks.iter(), |t| count(&t.counters.rejected));
-    const RETRIES: (&str, &str, &str) =
-        ("kafka_connect_task_error_metrics_total_retries", "counter", "Operations tried again.");
-    per_task(out, RETRIES, tasks.iter(), |t| count(&t.counters.retries));
-    const ERRORS: [Ours; 5] = [
-        (
-            "kafka_connect_task_error_metrics_total_record_failures",
-            "Operations on records that failed, repetitions included.",
-            |t| count(&t.errors.counters.failures),
-        ),
-        (
-            "kafka_connect_task_error_metrics_total_record_errors",
-            "Records whose processing ended in an error.",
-            |t| count(&t.errors.counters.errors),
-        ),
-        ("kafka_connect_task_error_metrics_total_errors_logged", "Errors of records in the log.", |t| {
-            count(&t.errors.counters.logged)
-        }),
-        (
-            "kafka_connect_task_error_metrics_deadletterqueue_produce_requests",
-            "Records given to the dead letter queue.",
-            |t| count(&t.errors.counters.dead_letters),
-        ),
-        (
-            "kafka_connect_task_error_metrics_deadletterqueue_produce_failures",
-            "Records that could not be written to the dead letter queue.",
-            |t| count(&t.errors.counters.dead_letters_failed),
-        ),
-    ];
-    for (name, help, value) in ERRORS {
-        per_task(out, (name, "counter", help), tasks.iter(), value);
-    }
-    const LAST_ERROR: (&str, &str, &str) = (
-        "kafka_connect_task_error_metrics_last_error_timestamp",
-        "untyped",
-        "When the processing of a record last ended in an error, in ms since 1970; 0: never.",
-    );
-    per_task(out, LAST_ERROR, tasks.iter(), |t| t.errors.counters.last_error_ms.load(Relaxed));
-
+    connect::write(out, worker, &tasks);
     const OURS: [Ours; 8] = [
         ("sidestream_task_records_read_total", "Records read.", |t| count(&t.counters.read)),
         ("sidestream_task_records_delivered_total", "Records delivered.", |t| count(&t.counters.delivered)),
@@ -256,6 +150,7 @@ fn render(worker: &Worker) -> String {
         .sample(&[], worker.budget.total_bytes());
     family(out, "sidestream_memory_used_bytes", "gauge", "Memory that records take now.")
         .sample(&[], worker.budget.used_bytes());
+    process::write(out);
     text
 }
 

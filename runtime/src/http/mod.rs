@@ -1,6 +1,7 @@
-//! The worker's HTTP interface: health and metrics.
+//! The worker's HTTP interface: health, metrics, levels of the log.
 
 pub mod health;
+mod loggers;
 pub mod metrics;
 
 use std::net::SocketAddr;
@@ -51,6 +52,8 @@ pub fn serve(host: &Arc<Host>, listeners: Vec<TcpListener>) {
         .route("/health/ready", get(health::ready))
         .route("/health/tasks", get(health::tasks))
         .route("/metrics", get(metrics::metrics))
+        .route("/admin/loggers", get(loggers::list))
+        .route("/admin/loggers/{logger}", get(loggers::get).put(loggers::put))
         .with_state(host.clone());
     for listener in listeners {
         let routes = routes.clone();

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use connector_core::MemoryPermit;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::memory_limit::MemoryLimit;
+
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
@@ -23,21 +25,11 @@ impl MemoryBudget {
 
     /// Half of the control group's limit; without one half of the memory, at most 512 MiB.
     pub fn of_this_process() -> Self {
-        let read = |path: &str| std::fs::read_to_string(path).ok();
-        let number = |text: String| text.trim().parse::<usize>().ok();
-        let limit = read("/sys/fs/cgroup/memory.max")
-            .or_else(|| read("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
-            .and_then(number);
-        let ram = read("/proc/meminfo").and_then(|text| {
-            let line = text.lines().find(|l| l.starts_with("MemTotal:"))?;
-            line.split_whitespace().nth(1)?.parse::<usize>().ok().map(|kib| kib * KIB)
-        });
-        let bytes = match (limit, ram) {
-            // Version 1 writes "no limit" as a number beyond any machine.
-            (Some(limit), Some(ram)) if limit < ram => limit / 2,
-            (Some(limit), None) if limit < 1 << 50 => limit / 2,
-            (_, ram) => (ram.unwrap_or(1024 * MIB) / 2).min(512 * MIB),
+        let bytes = match MemoryLimit::of_this_process() {
+            MemoryLimit { group: Some(limit), .. } => limit / 2,
+            MemoryLimit { machine, .. } => (machine.unwrap_or(1 << 30) / 2).min(512 * MIB as u64),
         };
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         Self::new(bytes)
     }
 

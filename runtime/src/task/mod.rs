@@ -16,6 +16,7 @@ pub mod host;
 #[cfg(test)]
 mod interrupted;
 pub mod mark;
+pub mod memory_limit;
 #[cfg(test)]
 mod origins;
 pub mod pipeline;
@@ -28,6 +29,7 @@ mod pulse;
 pub mod recipe;
 mod restart;
 pub mod retry;
+pub mod samples;
 pub mod sink;
 pub mod source;
 mod source_connector;

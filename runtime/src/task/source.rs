@@ -8,7 +8,7 @@ mod transactional;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use connector_core::{Acks, ConnectError, PollBudget, Result, Source, SourceBatch};
 use tokio_util::sync::CancellationToken;
@@ -68,7 +68,12 @@ impl SourceTask {
 
     fn poll(&self) -> Polling {
         let (source, status, stop) = (self.source.clone(), self.status.clone(), self.stop.clone());
-        Background::start(async move { retry::with_backoff(&status, &stop, || source.poll(POLL)).await })
+        Background::start(async move {
+            let began = Instant::now();
+            let polled = retry::with_backoff(&status, &stop, || source.poll(POLL)).await;
+            status.samples.poll_ms.record_since(began);
+            polled
+        })
     }
 
     /// Tells the source that a batch is stored; `acks`: one a row, if it wants them.
@@ -83,6 +88,8 @@ impl SourceTask {
         Counters::add(&counters.filtered, outgoing.filtered);
         Counters::add(&counters.rejected, refused);
         Counters::add(&counters.commits, 1);
+        self.status.samples.delivered.record(delivered as f64);
+        self.status.samples.commits.record(1.0);
         counters.last_flush_ms.store(now_ms(), Ordering::Relaxed);
         self.status.beat();
         Ok(())

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use connector_core::{ConnectError, Kind, Metric, Result, TopicPartition};
@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::errors::TaskErrors;
 use super::pulse::Pulse;
+use super::samples::TaskSamples;
 use crate::config::{SecretSet, Tolerance};
 
 /// Connect's task states, and one of our own.
@@ -93,6 +94,30 @@ impl Counters {
     }
 }
 
+/// Starts of one kind (connectors, tasks) since the worker began. One that was tried is yet to succeed or to fail.
+#[derive(Debug, Default)]
+pub struct Startups {
+    pub succeeded: AtomicU64,
+    pub failed: AtomicU64,
+}
+
+/// How often partitions came, and since when.
+#[derive(Debug, Default)]
+pub struct Rebalances {
+    pub completed: AtomicU64,
+    /// Epoch milliseconds; 0: never.
+    pub last_ms: AtomicI64,
+    /// When partitions were asked back, until others come.
+    pub under_way: Mutex<Option<Instant>>,
+}
+
+/// What is counted of the starts of a worker.
+#[derive(Debug, Default)]
+pub struct WorkerStartups {
+    pub connectors: Startups,
+    pub tasks: Startups,
+}
+
 type Exposed = Box<dyn Fn() -> Vec<Metric> + Send + Sync>;
 
 /// One task, shared by the task itself and whoever asks.
@@ -104,6 +129,10 @@ pub struct TaskStatus {
     pub plugin: String,
     condition: Mutex<Condition>,
     pub counters: Counters,
+    pub samples: TaskSamples,
+    startups: Arc<WorkerStartups>,
+    /// Of the consumer group, as this task saw them.
+    pub rebalances: Rebalances,
     /// Of single records: what is counted, and how long they are tried again.
     pub errors: TaskErrors,
     promise: Mutex<Promise>,
@@ -158,9 +187,25 @@ impl TaskStatus {
         let mut condition = self.condition.lock().unwrap_or_else(PoisonError::into_inner);
         if condition.state != state {
             condition.since = Utc::now();
+            self.count_startup(condition.state, state);
         }
         condition.state = state;
         condition.reason = self.redact(reason.as_ref());
+    }
+
+    /// A start succeeds when the task runs, and fails when it fails before.
+    fn count_startup(&self, before: State, now: State) {
+        let WorkerStartups { connectors, tasks } = &*self.startups;
+        // Connectors have one start; it is that of their first task, which makes the others.
+        let first = (self.task == 0 && before == State::Unassigned).then_some(connectors);
+        let of = |startups: &Startups| match now {
+            State::Running => Counters::add(&startups.succeeded, 1),
+            State::Failed | State::Restarting => Counters::add(&startups.failed, 1),
+            State::Unassigned | State::Stalled => {}
+        };
+        if matches!(before, State::Unassigned | State::Restarting) {
+            [Some(tasks), first].into_iter().flatten().for_each(of);
+        }
     }
 
     /// Sets the reason of a running task: what it waits for. Empty: nothing.
@@ -220,6 +265,35 @@ impl TaskStatus {
         }
     }
 
+    /// Records came in.
+    pub fn sample_read(&self, records: usize) {
+        self.samples.read.record(records as f64);
+        self.samples.batch.record(records as f64);
+        self.samples.active.record(self.active() as f64);
+    }
+
+    /// Records that were read and are neither delivered nor dropped.
+    pub fn active(&self) -> u64 {
+        let Counters { read, delivered, filtered, rejected, given_back, .. } = &self.counters;
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        of(read).saturating_sub([delivered, filtered, rejected, given_back].into_iter().map(of).sum())
+    }
+
+    /// The group has asked for partitions.
+    pub fn rebalancing(&self) {
+        *self.rebalances.under_way.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// The group has given partitions.
+    pub fn rebalanced(&self) {
+        let began = self.rebalances.under_way.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(began) = began {
+            self.samples.rebalance_ms.record_since(began);
+        }
+        Counters::add(&self.rebalances.completed, 1);
+        self.rebalances.last_ms.store(Utc::now().timestamp_millis(), Ordering::Relaxed);
+    }
+
     /// What the task's plugins count, for whoever asks.
     pub fn expose(&self, metrics: impl Fn() -> Vec<Metric> + Send + Sync + 'static) {
         self.exposed.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(metrics));
@@ -255,6 +329,7 @@ type Tasks = BTreeMap<(String, usize), Arc<TaskStatus>>;
 #[derive(Clone, Debug, Default)]
 pub struct StatusBoard {
     tasks: Arc<RwLock<Tasks>>,
+    pub startups: Arc<WorkerStartups>,
 }
 
 impl StatusBoard {
@@ -276,6 +351,9 @@ impl StatusBoard {
                 since: Utc::now(),
             }),
             counters: Counters::default(),
+            samples: TaskSamples::default(),
+            startups: self.startups.clone(),
+            rebalances: Rebalances::default(),
             errors: TaskErrors::default(),
             promise: Mutex::default(),
             pulse: Pulse::default(),

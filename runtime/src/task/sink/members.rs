@@ -35,13 +35,18 @@ pub(super) struct Leaving {
 impl Running {
     pub(super) async fn membership(&mut self, event: Membership) -> Result<()> {
         match event {
-            Membership::Assigned { partitions, epoch } => self.assigned(partitions, epoch).await,
+            Membership::Assigned { partitions, epoch } => {
+                let outcome = self.assigned(partitions, epoch).await;
+                self.task.status.rebalanced();
+                outcome
+            }
             Membership::Revoked { partitions, lost: true, done } => {
                 self.forget(&partitions).await;
                 drop(done);
                 Ok(())
             }
             Membership::Revoked { partitions, lost: false, done } => {
+                self.task.status.rebalancing();
                 if self.task.flush_on_stop {
                     let given = self.ledgers.iter_mut().filter(|(tp, _)| partitions.contains(tp));
                     given.for_each(|(_, ledger)| ledger.force(Due::Written));

@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use connector_core::{Committable, ConnectError, FlushRange, Result, Sink, TopicPartition, failpoint};
 use tokio_util::sync::CancellationToken;
@@ -95,10 +95,13 @@ impl Cycle {
     where
         F: Future<Output = Result<CommitOutcome>>,
     {
-        let _step = self.status.pulse.begin("committing offsets");
+        let (_step, began) = (self.status.pulse.begin("committing offsets"), Instant::now());
         for _ in 0..SETTLE_ATTEMPTS {
             let outcome = retry::with_backoff(&self.status, &self.give_up, &mut call).await?;
-            if outcome == CommitOutcome::Committed {
+            let succeeded = outcome == CommitOutcome::Committed;
+            self.status.samples.commits.record(if succeeded { 1.0 } else { 0.0 });
+            if succeeded {
+                self.status.samples.commit_ms.record_since(began);
                 return Ok(outcome);
             }
             self.status.counters.commits_refused.fetch_add(1, Ordering::Relaxed);
@@ -225,6 +228,7 @@ impl Running {
         let delivered: usize = self.ledgers.values_mut().map(Ledger::published).sum();
         let counters = &status.counters;
         Counters::add(&counters.delivered, delivered);
+        status.samples.delivered.record(delivered as f64);
         if outcome == Published::Whole {
             Counters::add(&counters.commits, 1);
         }

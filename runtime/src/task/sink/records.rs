@@ -1,5 +1,7 @@
 //! The way of records through a sink task: from the feed through the pipeline into the sink, or refused.
 
+use std::time::Instant;
+
 use arrow::array::{AsArray, BooleanArray, Int64Array, RecordBatch};
 use arrow::datatypes::Int64Type;
 use connector_core::{
@@ -45,6 +47,7 @@ impl Running {
             return Ok(());
         }
         Counters::add(&self.task.status.counters.read, records.num_rows());
+        self.task.status.sample_read(records.num_rows());
         if high_watermark >= 0 {
             self.task.status.set_lag(&tp, (high_watermark - last_offset - 1).max(0));
         }
@@ -82,13 +85,14 @@ impl Running {
             }
             let offsets = offsets_of(&run.records)?;
             let sink = self.sink_of(tp);
-            let step = status.pulse.begin("writing to the sink");
+            let (step, began) = (status.pulse.begin("writing to the sink"), Instant::now());
             let mut written = retry::with_backoff(&status, &self.task.stop, || {
                 sink.write(Batch::new(tp.clone(), run.records.clone()))
             })
             .await
             .map_err(|e| e.at(tp))?;
             drop(step);
+            status.samples.put_ms.record_since(began);
             Counters::add(&counters.filtered, written.filtered);
             let rejected = std::mem::take(&mut written.rejected);
             let taken = without(&offsets, &rejected)?;

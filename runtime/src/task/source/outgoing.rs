@@ -42,6 +42,7 @@ impl SourceTask {
     pub(super) async fn prepare(&self, batch: SourceBatch, numbers: &mut Offset) -> Result<Outgoing> {
         let total: usize = batch.runs.iter().map(|r| r.records.num_rows()).sum();
         Counters::add(&self.status.counters.read, total);
+        self.status.sample_read(total);
         let unknown =
             Ack { destination: "".into(), partition: String::new(), offset: String::new(), error: None };
         let base = *numbers;

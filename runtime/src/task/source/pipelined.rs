@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Instant;
 
 use connector_core::failpoint::reach;
 use connector_core::{Offset, Result, SourceBatch};
@@ -170,8 +171,9 @@ impl Running {
         let moved = ready.iter().flat_map(|flight| &flight.outgoing.offset.positions);
         let positions = positions::last(moved);
         if !positions.is_empty() {
-            let store = self.positions.clone();
+            let (store, began) = (self.positions.clone(), Instant::now());
             retry::with_backoff(&self.task.status, &self.task.stop, || store.store(&positions)).await?;
+            self.task.status.samples.commit_ms.record_since(began);
         }
         reach("source.stored");
         for InFlight { outgoing, sent } in ready {

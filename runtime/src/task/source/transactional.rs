@@ -172,7 +172,7 @@ impl Running {
     /// Ends the open transaction, if there is one, and tells the source.
     async fn commit(&mut self) -> Result<()> {
         let Some(mut open) = self.open.take() else { return Ok(()) };
-        let (status, stop) = (self.task.status.clone(), self.task.stop.clone());
+        let (status, stop, began) = (self.task.status.clone(), self.task.stop.clone(), Instant::now());
         let end = {
             // An attempt is over before the next one begins, so nobody waits for this lock.
             let lent = tokio::sync::Mutex::new((&mut *self, &mut open));
@@ -193,7 +193,10 @@ impl Running {
         };
         if matches!(end, End::Committed) {
             reach("source.transaction_committed");
-            self.sizes.add(open.batches.iter().map(Outgoing::records).sum());
+            let records = open.batches.iter().map(Outgoing::records).sum();
+            self.sizes.add(records);
+            status.samples.commit_ms.record_since(began.into_std());
+            status.samples.transaction.record(records as f64);
         }
         for (outgoing, sent) in open.batches.into_iter().zip(open.sent) {
             let mut acks = sent.take_acks();
