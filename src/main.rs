@@ -2,6 +2,7 @@
 
 mod broker;
 mod builtin;
+#[cfg(all(feature = "datagen", feature = "rds"))]
 mod datagen;
 mod demo;
 
@@ -12,6 +13,7 @@ fn main() -> ExitCode {
         components: builtin::components(),
         extra_commands: vec![
             (broker::command(), broker::run),
+            #[cfg(all(feature = "datagen", feature = "rds"))]
             (datagen::command(), datagen::run),
             (demo::command(), demo::run),
         ],

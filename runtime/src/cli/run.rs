@@ -20,6 +20,7 @@ use crate::task::host::Host;
 use crate::telemetry::{emf, log};
 
 pub(super) mod files;
+mod limits;
 mod reload;
 mod summary;
 
@@ -104,6 +105,7 @@ pub(super) fn run(args: &Args, built_in: Registry) -> u8 {
     for diagnostic in deployment.diagnostics.iter().filter(|d| d.severity == config::Severity::Warning) {
         tracing::warn!("{}", diagnostic.to_string().replace('\n', " "));
     }
+    limits::check(&deployment);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -57,7 +57,7 @@ pub struct ConsumerOptions {
 /// Joins the group and starts reading.
 pub fn start(options: ConsumerOptions) -> Result<Feed> {
     let ClientSettings { mut config, context, .. } = options.settings;
-    group_defaults(&mut config, &options.group, &options.instance);
+    group_defaults(&mut config, &options.group, &options.instance, &options.budget);
     let reset = Reset::take(&mut config);
     if options.tell_ends {
         config.set("enable.partition.eof", "true");
@@ -254,7 +254,12 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
         .map_err(|e| ConnectError::internal("task", "a blocking call broke off").caused_by(e))?
 }
 
-fn group_defaults(config: &mut ClientConfig, group: &str, instance: &str) {
+/// What librdkafka keeps ready of each partition, beside the memory budget: little where the budget is.
+fn queue_kib(budget: &MemoryBudget) -> usize {
+    (budget.total_bytes() / 1024 / 64).clamp(256, 8192)
+}
+
+fn group_defaults(config: &mut ClientConfig, group: &str, instance: &str, budget: &MemoryBudget) {
     let mut default = |key: &str, value: &str| {
         if config.get(key).is_none() {
             config.set(key, value);
@@ -264,10 +269,10 @@ fn group_defaults(config: &mut ClientConfig, group: &str, instance: &str) {
     default("group.instance.id", instance);
     default("partition.assignment.strategy", "cooperative-sticky");
     default("fetch.queue.backoff.ms", "5");
-    // Per partition, beside the memory budget.
-    default("queued.max.messages.kbytes", "8192");
+    let queue_kib = queue_kib(budget);
+    default("queued.max.messages.kbytes", &queue_kib.to_string());
     default("queued.min.messages", "20000");
-    default("max.partition.fetch.bytes", "1048576");
+    default("max.partition.fetch.bytes", &(queue_kib.min(1024) * 1024).to_string());
     // Connect's user names a topic that comes later: it is picked up soon after it exists.
     default("topic.metadata.refresh.interval.ms", "30000");
     config.set("enable.auto.commit", "false");

@@ -3,6 +3,7 @@
 
 #![allow(unsafe_code)]
 
+use std::collections::BTreeSet;
 use std::collections::HashMap;
 use std::fs::{self, File, Metadata};
 use std::io;
@@ -36,21 +37,34 @@ pub fn load(path: &Path, sha256: Option<&str>) -> Result<Vec<Component>, Connect
 }
 
 /// All libraries of a worker: those in `plugin.path` and those named one by one.
-pub fn load_all(plugin_path: &[PathBuf], plugins: &[PluginFile]) -> Vec<Result<Loaded, ConnectError>> {
-    let mut all: Vec<_> = plugin_path.iter().flat_map(|path| scan(path)).collect();
+/// `known`: those that are loaded already stay as they are, whatever lies in their place now.
+pub fn load_all(
+    plugin_path: &[PathBuf],
+    plugins: &[PluginFile],
+    known: &BTreeSet<PathBuf>,
+) -> Vec<Result<Loaded, ConnectError>> {
+    let is_new = |path: &Path| path.canonicalize().map_or(true, |real| !known.contains(&real));
+    let mut all: Vec<_> = plugin_path.iter().flat_map(|path| scan_new(path, &is_new)).collect();
     let named = |file: &PluginFile| load_with(&file.path, file.sha256.as_deref(), Options::new(""));
-    all.extend(plugins.iter().map(named));
+    all.extend(plugins.iter().filter(|file| is_new(&file.path) && !known.contains(&file.path)).map(named));
     all
 }
 
 /// The libraries (`*.so`) of a directory in the order of their names, or of one file.
 pub fn scan(path: &Path) -> Vec<Result<Loaded, ConnectError>> {
+    scan_new(path, &|_| true)
+}
+
+fn scan_new(path: &Path, is_new: &dyn Fn(&Path) -> bool) -> Vec<Result<Loaded, ConnectError>> {
     let unreadable = |error: io::Error| {
         vec![Err(refuse("plugin.path", path, "cannot be read")
             .caused_by(error)
             .hint("write a directory or a library that exists and can be read in `plugin.path`"))]
     };
     if path.is_file() {
+        if !is_new(path) {
+            return Vec::new();
+        }
         return vec![load_with(path, None, Options::new(""))];
     }
     let entries = match fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>) {
@@ -58,7 +72,8 @@ pub fn scan(path: &Path) -> Vec<Result<Loaded, ConnectError>> {
         Err(error) => return unreadable(error),
     };
     let library = |path: &PathBuf| path.extension().is_some_and(|e| e == std::env::consts::DLL_EXTENSION);
-    let mut files: Vec<_> = entries.into_iter().map(|entry| entry.path()).filter(library).collect();
+    let mut files: Vec<_> =
+        entries.into_iter().map(|entry| entry.path()).filter(library).filter(|path| is_new(path)).collect();
     files.sort();
     files.iter().map(|file| load_with(file, None, Options::new(""))).collect()
 }

@@ -30,7 +30,10 @@ impl Files {
     /// Reads and checks them, and loads the plugins that they name. A plugin that does not load costs only the
     /// connectors that need it, unless nothing would be left.
     pub fn load(&self) -> Result<Deployment, Vec<Diagnostic>> {
-        let mut registry = self.built_in.clone();
+        self.load_with(self.built_in.clone())
+    }
+
+    fn load_with(&self, mut registry: Registry) -> Result<Deployment, Vec<Diagnostic>> {
         if let Some(worker) = config::load_worker(&self.paths, &environment, &self.secrets) {
             let problems = discover::discover(&mut registry, &worker);
             problems.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
@@ -47,15 +50,16 @@ impl Files {
         read_secrets(&self.secrets, || self.load())
     }
 
-    /// As [`Self::load`], of files that a worker runs: one that is empty all of a sudden is being written.
-    pub fn reload(&self) -> Result<Deployment, Vec<Diagnostic>> {
+    /// As [`Self::load`], of files that a worker runs: one that is empty all of a sudden is being written, and libraries
+    /// that are loaded stay, even if their directory is gone.
+    pub fn reload(&self, running: Registry) -> Result<Deployment, Vec<Diagnostic>> {
         let is_empty = |path: &&PathBuf| fs::read_to_string(path).is_ok_and(|text| text.trim().is_empty());
         let empty: Vec<_> = self.paths.iter().filter(is_empty).map(|path| {
             let message = format!("`{}` is empty", path.display());
             Diagnostic::placeless(Severity::Error, message)
                 .hint("replace it as a whole: write another file and rename it; to stop all connectors stop the process")
         }).collect();
-        if empty.is_empty() { self.load() } else { Err(empty) }
+        if empty.is_empty() { self.load_with(running) } else { Err(empty) }
     }
 
     pub fn print(&self) -> Print {

@@ -66,7 +66,8 @@ impl Watcher {
 
 async fn reload(host: &Arc<Host>, files: Files, why: Why) {
     // Reading files and opening libraries may take its time.
-    let loaded = tokio::task::spawn_blocking(move || files.reload()).await;
+    let running = host.worker().deployment().registry.clone();
+    let loaded = tokio::task::spawn_blocking(move || files.reload(running)).await;
     let deployment = match loaded {
         Ok(Ok(deployment)) => deployment,
         Ok(Err(diagnostics)) => {
