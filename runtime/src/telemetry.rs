@@ -3,3 +3,4 @@
 pub mod emf;
 pub mod log;
 mod repeats;
+pub mod traces;

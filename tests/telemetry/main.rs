@@ -5,6 +5,7 @@ mod logs;
 mod metrics;
 #[path = "../support/mod.rs"]
 mod support;
+mod traces;
 
 use std::time::Duration;
 
@@ -23,6 +24,10 @@ struct Working {
 
 impl Working {
     fn start(worker: &str) -> Self {
+        Self::start_with(worker, &[])
+    }
+
+    fn start_with(worker: &str, env: &[(&str, &str)]) -> Self {
         let Services { kafka, s3, .. } = services();
         let [source, sink, failing] = ["source", "sink", "failing"].map(unique);
         let bucket = unique("telemetry-bucket");
@@ -50,7 +55,7 @@ connectors:
 ",
             url = s3.url,
         );
-        let worker = Sidestream::start(&[("a.yaml", &yaml)], &s3.credentials());
+        let worker = Sidestream::start(&[("a.yaml", &yaml)], &[&s3.credentials(), env].concat());
         kafka.produce((0..200).map(|n| Record::new(&sink, json!({"n": n}).to_string()).partition(n % 2)));
         kafka.produce([Record::new(&sink, "no json").partition(0)]);
         let working = Self { worker, source, sink, failing };

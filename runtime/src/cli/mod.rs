@@ -61,7 +61,7 @@ enum Command {
     Run(run::Args),
     /// Check files without touching the network; prints every error.
     Validate(FileArgs),
-    /// Print what the running connectors would do if the files OLD were replaced by NEW; needs no worker and no network.
+    /// Print what the running connectors would do if the files OLD were replaced by NEW; needs no worker.
     Diff(diff::Args),
     /// Compare what is in the stores of sinks with what they have acknowledged: delivered once, missing or doubled.
     Verify(verify::Args),

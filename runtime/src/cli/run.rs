@@ -17,7 +17,7 @@ use crate::config::{self, Deployment};
 use crate::http;
 use crate::plugin::registry::Registry;
 use crate::task::host::Host;
-use crate::telemetry::{emf, log};
+use crate::telemetry::{emf, log, traces};
 
 pub(super) mod files;
 mod limits;
@@ -134,6 +134,9 @@ async fn serve(deployment: Deployment, files: Files, args: &Args) -> Result<u8> 
     let connectors = worker.deployment().connectors.len();
     tracing::info!(connectors, listeners = addresses, "worker started");
     tokio::spawn(log::tell_repeats());
+    let ended = tokio_util::sync::CancellationToken::new();
+    let exporting =
+        traces::are_wanted().then(|| tokio::spawn(traces::export(ended.clone().cancelled_owned())));
     let keys = &worker.deployment().worker;
     if let Some(namespace) = keys.metrics_emf_namespace.clone() {
         let every = std::time::Duration::from_millis(keys.metrics_emf_interval_ms);
@@ -166,6 +169,10 @@ async fn serve(deployment: Deployment, files: Files, args: &Args) -> Result<u8> 
     }
     let shown = bounded.then(|| tokio::spawn(progress::show(worker.clone())));
     host.run().await;
+    ended.cancel();
+    if let Some(exporting) = exporting {
+        let _ = tokio::time::timeout(std::time::Duration::from_secs(1), exporting).await;
+    }
     let worker = host.worker();
     if let Some(shown) = shown {
         shown.abort();

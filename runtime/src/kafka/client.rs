@@ -82,6 +82,8 @@ impl Context {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let news = told.get(error).is_none_or(|at| at.elapsed() > TELL_AGAIN);
         if news {
+            // Texts with numbers of their own must not pile up.
+            told.retain(|_, at| at.elapsed() <= TELL_AGAIN);
             told.insert(error.to_owned(), Instant::now());
         }
         news

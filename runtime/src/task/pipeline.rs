@@ -11,10 +11,12 @@ use connector_core::{
     Transform, Transformed,
 };
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::retry;
 use super::status::TaskStatus;
 use crate::convert::{self, Converter, HeaderConverter, columns};
+use crate::telemetry::traces::step;
 
 /// Where a value stands between two stages.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -162,8 +164,11 @@ impl Pipeline {
                     continue;
                 }
                 let runs = match step {
-                    Step::Transform(step) => self.transform(step, &run, partition, &mut done).await?,
-                    _ => self.convert(step, run.records, &mut done).await?,
+                    Step::Transform(step) => {
+                        let span = step!("transform", transform = step.name);
+                        self.transform(step, &run, partition, &mut done).instrument(span).await?
+                    }
+                    _ => self.convert(step, run.records, &mut done).instrument(step!("convert")).await?,
                 };
                 next.extend(runs.into_iter().map(|mut out| {
                     out.topic = out.topic.or_else(|| run.topic.clone());

@@ -27,6 +27,8 @@ use super::status::{Counters, State, TaskStatus};
 use crate::config::Tolerance;
 use crate::kafka::admin::Admin;
 use crate::kafka::producer::Producer;
+use crate::telemetry::traces::step;
+use tracing::Instrument;
 
 pub(super) const POLL: PollBudget = PollBudget { max_records: 10_000, max_bytes: 4 << 20 };
 
@@ -70,7 +72,8 @@ impl SourceTask {
         let (source, status, stop) = (self.source.clone(), self.status.clone(), self.stop.clone());
         Background::start(async move {
             let began = Instant::now();
-            let polled = retry::with_backoff(&status, &stop, || source.poll(POLL)).await;
+            let span = step!("poll", connector = status.connector, task = status.task);
+            let polled = retry::with_backoff(&status, &stop, || source.poll(POLL)).instrument(span).await;
             status.samples.poll_ms.record_since(began);
             polled
         })

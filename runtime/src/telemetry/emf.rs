@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -23,8 +24,8 @@ pub async fn print(host: Arc<Host>, namespace: String, every: Duration) {
         tokio::time::sleep(every).await;
         let share = cpu.share();
         for line in lines(&host.worker(), &namespace, share) {
-            // Nothing else is ever printed there.
-            println!("{line}");
+            // Nothing else is ever printed there; nobody may be listening.
+            let _ = writeln!(std::io::stdout(), "{line}");
         }
     }
 }

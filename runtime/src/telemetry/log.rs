@@ -8,12 +8,14 @@ use serde::Serialize;
 use tracing::level_filters::LevelFilter;
 use tracing::subscriber::Interest;
 use tracing::{Event, Metadata, Subscriber};
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 use super::repeats::Repeats;
+use super::traces;
 
 /// Of the process; `None` before [`init`].
 static LOG: OnceLock<Log> = OnceLock::new();
@@ -42,7 +44,11 @@ where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     let wished = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default();
-    let base = [base, &wished].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(",");
+    let traced = traces::are_wanted();
+    // Spans are of a level of their own, and no part of the log's.
+    let spans = format!("{}={}", traces::TARGET, if traced { "info" } else { "off" });
+    let base =
+        [base, &wished, &spans].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(",");
     let (filter, handle) = reload::Layer::new(EnvFilter::new(&base));
     let log = Log {
         filter: handle,
@@ -53,11 +59,18 @@ where
     };
     let _ = LOG.set(log);
     let output = tracing_subscriber::fmt::layer().with_writer(writer);
-    let subscriber = tracing_subscriber::registry().with(filter).with(Watch);
+    let spans = traced.then(|| {
+        let layer = tracing_opentelemetry::layer().with_tracer(traces::tracer());
+        let layer = layer.with_location(false).with_threads(false).with_target(false).with_level(false);
+        layer.with_filter(filter_fn(|metadata| metadata.target() == traces::TARGET))
+    });
+    let subscriber = tracing_subscriber::registry().with(filter).with(spans).with(Watch);
     let set = if lines {
         subscriber.with(output.with_target(false)).try_init()
     } else {
-        subscriber.with(output.json().flatten_event(true)).try_init()
+        subscriber
+            .with(output.json().flatten_event(true).with_current_span(false).with_span_list(false))
+            .try_init()
     };
     if let Err(error) = set {
         eprintln!("warning: logging was set up already: {error}");
@@ -170,7 +183,10 @@ pub fn set_level(logger: &str, level: &str) -> Option<Vec<String>> {
             let filter = parse(&level.level).unwrap_or(parsed);
             if name == ROOT { filter.to_string() } else { format!("{name}={filter}") }
         });
-        let all = std::iter::once(log.base.clone()).chain(directives).collect::<Vec<_>>().join(",");
+        // The last one for a name counts: spans stay as they are.
+        let spans = log.base.rsplit(',').next().unwrap_or_default().to_owned();
+        let all =
+            std::iter::once(log.base.clone()).chain(directives).chain([spans]).collect::<Vec<_>>().join(",");
         let _ = log.filter.reload(EnvFilter::new(all));
     }
     let after = loggers();

@@ -16,6 +16,8 @@ use crate::task::feed::{CommitOutcome, Planned, Reader};
 use crate::task::flush::{Due, Ledger};
 use crate::task::retry;
 use crate::task::status::{Counters, TaskStatus};
+use crate::telemetry::traces::step;
+use tracing::Instrument;
 
 /// How often, and after which pause, a commit is repeated that a rebalance got in the way of.
 const SETTLE_ATTEMPTS: usize = 25;
@@ -50,7 +52,9 @@ struct Cycle {
 impl Cycle {
     async fn stage(&self, until: &CancellationToken) -> Result<Committable> {
         let _step = self.status.pulse.begin("staging records in the sink");
-        retry::with_backoff(&self.status, until, || self.sink.flush(&self.ranges)).await
+        let flush = retry::with_backoff(&self.status, until, || self.sink.flush(&self.ranges));
+        let (connector, task, ranges) = (&*self.status.connector, self.status.task, self.ranges.len());
+        flush.instrument(step!("flush", connector, task, ranges)).await
     }
 
     async fn publish(self, staged: Option<Committable>) -> Result<Published> {
@@ -70,7 +74,8 @@ impl Cycle {
         failpoint::reach("sink.intended");
         {
             let _step = self.status.pulse.begin("making records visible in the sink");
-            let made = retry::with_backoff(&self.status, &self.give_up, || self.sink.commit(&staged)).await;
+            let commit = retry::with_backoff(&self.status, &self.give_up, || self.sink.commit(&staged));
+            let made = commit.instrument(step!("commit")).await;
             if let Err(error) = made {
                 // A member that hung since its intent meets what its successor has done.
                 let asked = self.settle(|| self.reader.intend(&self.planned)).await;
@@ -158,7 +163,9 @@ impl Running {
             let until = if self.task.stop.is_cancelled() { &self.give_up } else { &self.task.stop };
             staged = Some(cycle.stage(until).await?);
         }
-        self.publishing = Some(Background::start(cycle.publish(staged)));
+        let (connector, task) = (&*self.task.status.connector, self.task.status.task);
+        let span = step!("publish", connector, task);
+        self.publishing = Some(Background::start(cycle.publish(staged).instrument(span)));
         Ok(())
     }
 

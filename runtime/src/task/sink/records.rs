@@ -17,6 +17,8 @@ use crate::task::flush::Due;
 use crate::task::pipeline::Refused;
 use crate::task::retry;
 use crate::task::status::Counters;
+use crate::telemetry::traces::step;
+use tracing::Instrument;
 
 impl Running {
     pub(super) async fn take(&mut self, fetched: Fetched) -> Result<()> {
@@ -52,7 +54,11 @@ impl Running {
             self.task.status.set_lag(&tp, (high_watermark - last_offset - 1).max(0));
         }
         failpoint::reach("sink.read");
-        self.write(&tp, records).await
+        let status = &self.task.status;
+        let (connector, task) = (status.connector.as_str(), status.task);
+        let (topic, partition, count) = (&*tp.topic, tp.partition, records.num_rows());
+        let span = step!("batch", connector, task, topic, partition, last_offset, records = count);
+        self.write(&tp, records).instrument(span).await
     }
 
     fn source_ended(&mut self) {
@@ -89,6 +95,7 @@ impl Running {
             let mut written = retry::with_backoff(&status, &self.task.stop, || {
                 sink.write(Batch::new(tp.clone(), run.records.clone()))
             })
+            .instrument(step!("write", records = run.records.num_rows()))
             .await
             .map_err(|e| e.at(tp))?;
             drop(step);

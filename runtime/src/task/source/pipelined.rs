@@ -17,6 +17,8 @@ use super::{DELIVERING, Polling, SourceTask, wait_for};
 use crate::kafka::producer::Producer;
 use crate::task::positions::{self, Positions};
 use crate::task::retry;
+use crate::telemetry::traces::step;
+use tracing::Instrument;
 
 /// Batches that are sent and not yet acknowledged.
 const MAX_IN_FLIGHT: usize = 64;
@@ -91,9 +93,16 @@ impl Running {
 
     async fn send(&mut self, batch: SourceBatch) -> Result<()> {
         reach("source.polled");
+        let records: usize = batch.runs.iter().map(|run| run.records.num_rows()).sum();
+        let status = self.task.status.clone();
+        let span = step!("batch", connector = status.connector, task = status.task, records);
+        self.write(batch).instrument(span).await
+    }
+
+    async fn write(&mut self, batch: SourceBatch) -> Result<()> {
         let mut outgoing = self.task.prepare(batch, &mut self.numbers).await?;
         let sent = Sent::new(outgoing.acks.take(), outgoing.origins.clone(), self.done.clone());
-        outgoing.send(&self.sender, &sent).await?;
+        outgoing.send(&self.sender, &sent).instrument(step!("write")).await?;
         outgoing.runs = Vec::new();
         reach("source.sent");
         self.in_flight.push_back(InFlight { outgoing, sent });
@@ -172,7 +181,9 @@ impl Running {
         let positions = positions::last(moved);
         if !positions.is_empty() {
             let (store, began) = (self.positions.clone(), Instant::now());
-            retry::with_backoff(&self.task.status, &self.task.stop, || store.store(&positions)).await?;
+            let status = &self.task.status;
+            let span = step!("commit", connector = status.connector, task = status.task);
+            retry::with_backoff(status, &self.task.stop, || store.store(&positions)).instrument(span).await?;
             self.task.status.samples.commit_ms.record_since(began);
         }
         reach("source.stored");

@@ -20,6 +20,8 @@ use crate::kafka::producer::Record;
 use crate::kafka::transaction::{Broken, TransactionalProducer};
 use crate::task::positions;
 use crate::task::retry;
+use crate::telemetry::traces::step;
+use tracing::Instrument;
 
 /// A transaction whose records take more memory than this ends before its interval does.
 const MAX_BYTES: usize = 32 << 20;
@@ -146,7 +148,9 @@ impl Running {
             self.begin().await?;
             self.open = Some(Open { batches: Vec::new(), sent: Vec::new(), until, bytes: 0 });
         }
-        let sent = self.send(&outgoing).await?;
+        let (connector, task) = (&*self.task.status.connector, self.task.status.task);
+        let write = step!("write", connector, task, records = outgoing.total);
+        let sent = self.send(&outgoing).instrument(write).await?;
         let failed = sent.has_failed();
         let Some(open) = &mut self.open else { return Ok(()) };
         open.bytes += outgoing.bytes();
@@ -181,7 +185,8 @@ impl Running {
                 let (running, open) = &mut *lent;
                 running.attempt(open).await
             };
-            retry::with_backoff(&status, &stop, attempt).await
+            let commit = step!("commit", connector = status.connector, task = status.task);
+            retry::with_backoff(&status, &stop, attempt).instrument(commit).await
         };
         let end = match end {
             Ok(end) => end,
