@@ -67,6 +67,10 @@ fn of_plugins(out: &mut String, tasks: &[Arc<TaskStatus>]) {
     }
     for (name, metrics) in by_name {
         let Some((_, first)) = metrics.first() else { continue };
+        // A name of ours in a plugin must not spoil the page.
+        if out.contains(&format!("# TYPE {name} ")) {
+            continue;
+        }
         let kind = match first.kind {
             MetricKind::Counter => "counter",
             MetricKind::Gauge => "gauge",

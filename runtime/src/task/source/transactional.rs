@@ -2,11 +2,11 @@
 //! can write; whoever reads with `isolation.level=read_committed` sees a transaction whole or not at all.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use connector_core::failpoint::reach;
-use connector_core::{ConnectError, Metric, Offset, Result, SourceBatch};
+use connector_core::{ConnectError, Offset, Result, SourceBatch};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -60,13 +60,10 @@ struct Running {
     open: Option<Open>,
     done: Arc<Notify>,
     numbers: Offset,
-    sizes: Arc<Sizes>,
 }
 
 impl SourceTask {
     pub(super) async fn run_in_transactions(self, transacted: Transacted) -> Result<()> {
-        let sizes = Arc::new(Sizes::default());
-        sizes.expose(&self.status);
         let mut running = Running {
             sender: Sender::new(transacted.producer.producer().clone(), self.admin.clone()),
             transacted,
@@ -74,7 +71,6 @@ impl SourceTask {
             open: None,
             done: Arc::new(Notify::new()),
             numbers: 0,
-            sizes,
             task: self,
         };
         let (stop, limit) = (running.task.stop.clone(), running.task.drain_timeout);
@@ -198,8 +194,7 @@ impl Running {
         };
         if matches!(end, End::Committed) {
             reach("source.transaction_committed");
-            let records = open.batches.iter().map(Outgoing::records).sum();
-            self.sizes.add(records);
+            let records: usize = open.batches.iter().map(Outgoing::records).sum();
             status.samples.commit_ms.record_since(began.into_std());
             status.samples.transaction.record(records as f64);
         }
@@ -327,42 +322,5 @@ async fn sleep_until(until: Option<Instant>) {
     match until {
         Some(until) => tokio::time::sleep_until(until).await,
         None => std::future::pending().await,
-    }
-}
-
-/// Records of a transaction: least, most, and on average; Connect's metrics.
-#[derive(Default)]
-struct Sizes(Mutex<Size>);
-
-#[derive(Clone, Copy, Default)]
-struct Size {
-    least: usize,
-    most: usize,
-    records: usize,
-    transactions: usize,
-}
-
-impl Sizes {
-    fn add(&self, records: usize) {
-        let mut size = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        size.least = if size.transactions == 0 { records } else { size.least.min(records) };
-        size.most = size.most.max(records);
-        size.records += records;
-        size.transactions += 1;
-    }
-
-    fn expose(self: &Arc<Self>, status: &crate::task::status::TaskStatus) {
-        let sizes = Arc::downgrade(self);
-        status.expose(move || {
-            let Some(sizes) = sizes.upgrade() else { return Vec::new() };
-            let size = *sizes.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let average = size.records as f64 / size.transactions.max(1) as f64;
-            let figures = [("min", size.least as f64), ("max", size.most as f64), ("avg", average)];
-            let metric = |(what, value)| {
-                let name = format!("kafka_connect_source_task_metrics_transaction_size_{what}");
-                Metric::gauge(&name, "Records of a transaction.", value)
-            };
-            figures.into_iter().map(metric).collect()
-        });
     }
 }
