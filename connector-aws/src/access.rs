@@ -8,6 +8,8 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use connector_core::Secret;
 
+use crate::error::causes;
+
 /// What a plugin's keys say about access; each is optional, and the rest comes from the usual AWS chain: environment,
 /// profile files, web identity, container, instance.
 #[derive(Clone, Debug, Default)]
@@ -84,15 +86,10 @@ impl Access {
     }
 }
 
-/// The present credentials of a configuration; the text of an error is its innermost cause, which says most.
+/// The present credentials of a configuration; the text of an error has all its causes.
 pub async fn credentials(provider: &SharedCredentialsProvider) -> Result<Credentials, String> {
     provider.provide_credentials().await.map_err(|error| {
-        let mut innermost: &dyn std::error::Error = &error;
-        let mut texts = vec![error.to_string()];
-        while let Some(cause) = innermost.source() {
-            innermost = cause;
-            texts.push(cause.to_string());
-        }
+        let mut texts: Vec<String> = causes(&error).map(ToString::to_string).collect();
         texts.dedup();
         texts.join(": ")
     })

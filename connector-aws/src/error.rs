@@ -2,7 +2,6 @@
 //!
 //! Only S3's code and message, or the innermost cause, go into a message: the whole answer repeats the signed request.
 
-use std::error::Error as _;
 use std::io;
 
 use connector_core::ConnectError;
@@ -29,6 +28,13 @@ fn answer(texts: &[String]) -> Option<(&str, &str)> {
     Some((element("Code")?, element("Message").unwrap_or_default()))
 }
 
+/// An error and what caused it, outermost first.
+pub fn causes<'e>(
+    error: &'e (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'e (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |error| error.source())
+}
+
 /// `error` while `doing` (`putting`) something to the object `key` of `store` (`bucket b at http://…`).
 pub fn explain(keys: &Keys, store: &str, doing: &str, key: Option<&Path>, error: &Error) -> ConnectError {
     let Keys { location, region, endpoint } = keys;
@@ -36,12 +42,7 @@ pub fn explain(keys: &Keys, store: &str, doing: &str, key: Option<&Path>, error:
         Some(key) => format!("{doing} `{key}` in {store}"),
         None => format!("{doing} {store}"),
     };
-    let mut texts = vec![error.to_string()];
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        texts.push(inner.to_string());
-        cause = inner.source();
-    }
+    let texts: Vec<String> = causes(error).map(ToString::to_string).collect();
     let innermost = texts.last().map(String::as_str).unwrap_or_default();
     let user =
         |code: &str, what: &str, hint: &str| ConnectError::user(code, format!("{place}: {what}")).hint(hint);
@@ -116,13 +117,8 @@ pub fn explain(keys: &Keys, store: &str, doing: &str, key: Option<&Path>, error:
 
 /// What to do when a file cannot be written; trying again is right for all of it, once somebody has.
 fn file_hint(error: &Error) -> &'static str {
-    let mut cause = error.source();
-    let mut kind = None;
-    while let Some(inner) = cause {
-        kind = inner.downcast_ref::<io::Error>().map(io::Error::kind).or(kind);
-        cause = inner.source();
-    }
-    match kind {
+    let kinds = causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>().map(io::Error::kind));
+    match kinds.last() {
         Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
             "make room on the disk, or give the quota more; nothing is lost, it is tried again"
         }

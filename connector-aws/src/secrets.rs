@@ -9,6 +9,7 @@ use object_store::ObjectStoreExt;
 use object_store::path::Path;
 
 use crate::access::Access;
+use crate::error::causes;
 use crate::s3;
 
 /// Why something could not be read, and what to do. Holds names, and never values.
@@ -109,7 +110,7 @@ where
             "check the AWS credentials of the process, and the clock",
         ),
         Some(code) => Unread::new(format!("{what} cannot be read: {code}"), REACH),
-        None if has_cause::<CredentialsError>(error) => Unread::new(
+        None if causes(error).any(|cause| cause.is::<CredentialsError>()) => Unread::new(
             format!("{what} cannot be read: there are no AWS credentials"),
             "give the process some: environment, profile, task role or instance profile",
         ),
@@ -117,21 +118,6 @@ where
     }
 }
 
-fn has_cause<C: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
-    let mut cause = Some(error);
-    while let Some(inner) = cause {
-        if inner.is::<C>() {
-            return true;
-        }
-        cause = inner.source();
-    }
-    false
-}
-
 fn innermost(error: &(dyn Error + 'static)) -> String {
-    let mut innermost = error;
-    while let Some(cause) = innermost.source() {
-        innermost = cause;
-    }
-    innermost.to_string()
+    causes(error).last().map(ToString::to_string).unwrap_or_default()
 }

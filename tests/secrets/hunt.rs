@@ -80,9 +80,7 @@ fn no_secret_is_printed_served_or_stored() {
     database.run("INSERT INTO events (what) VALUES ('a'), ('b')");
 
     // Real ones, which are used.
-    let url = database.url_at(database.address());
-    let (login, rest) = url.split_once("://").unwrap().1.split_once('@').unwrap();
-    let (user, password) = login.split_once(':').unwrap();
+    let (user, password, rest) = database.parts();
     planted.0.insert("the database's password".to_owned(), password.to_owned());
     planted.0.insert("the object store's key".to_owned(), s3.credentials()[1].1.to_owned());
     put_secret(

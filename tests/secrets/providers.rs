@@ -16,9 +16,7 @@ fn each_provider_of_the_jvm_library_gives_what_a_connector_needs() {
     let database = Database::create(&mysql);
     database.run("CREATE TABLE events (id BIGINT PRIMARY KEY AUTO_INCREMENT, what VARCHAR(40) NOT NULL)");
     database.run("INSERT INTO events (what) VALUES ('a'), ('b')");
-    let url = database.url_at(database.address());
-    let (login, rest) = url.split_once("://").unwrap().1.split_once('@').unwrap();
-    let (user, password) = login.split_once(':').unwrap();
+    let (user, password, rest) = database.parts();
     put_secret(&moto, &rows, &json!({"user": user, "password": password}).to_string());
     put_parameter(&moto, &format!("/{rows}/table"), "events");
     moto.create_bucket(&bucket);

@@ -39,6 +39,13 @@ impl Database {
         self.url.replace(self.address(), address)
     }
 
+    /// User, password, and `host:port/name`.
+    pub fn parts(&self) -> (&str, &str, &str) {
+        let (login, place) = self.url.split_once("://").unwrap().1.rsplit_once('@').unwrap();
+        let (user, password) = login.split_once(':').unwrap();
+        (user, password, place)
+    }
+
     /// The same with another password.
     pub fn url_with_password(&self, password: &str) -> String {
         let (login, place) = self.url.rsplit_once('@').unwrap();

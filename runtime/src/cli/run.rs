@@ -76,7 +76,7 @@ pub(super) fn run(args: &Args, built_in: Registry) -> u8 {
         Ok(deployment) => deployment,
         Err(diagnostics) => return refuse(&diagnostics),
     };
-    if args.until.is_some() && !deployment.unavailable.is_empty() {
+    if (args.until.is_some() || deployment.is_bounded()) && !deployment.unavailable.is_empty() {
         return refuse(&deployment.diagnostics);
     }
     if args.until.is_some() && deployment.connectors.is_empty() {
@@ -98,9 +98,6 @@ pub(super) fn run(args: &Args, built_in: Registry) -> u8 {
             "no file says where Kafka is; add one with `worker: {{bootstrap.servers: host:9092}}`"
         );
         return WRONG_CONFIG;
-    }
-    if deployment.is_bounded() && !deployment.unavailable.is_empty() {
-        return refuse(&deployment.diagnostics);
     }
     for diagnostic in deployment.diagnostics.iter().filter(|d| d.severity == config::Severity::Warning) {
         tracing::warn!("{}", diagnostic.to_string().replace('\n', " "));

@@ -4,21 +4,15 @@
 //! Files are loaded without network. What a placeholder stands for comes from a [`SecretCache`]; what that does not have is
 //! read later, and the connectors that need it wait.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+mod cache;
+
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use connector_aws::access::Access;
-use connector_aws::secrets::{self, Unread};
-use futures::future::join_all;
-use tokio::sync::Notify;
-use tokio::time::Instant;
+
+pub use cache::SecretCache;
+use cache::{Found, Remote};
 
 use super::placeholder::{Resolved, Unresolved};
 
@@ -66,8 +60,7 @@ impl Provider {
     pub fn declared(service: Service, of: &dyn Fn(&str) -> Option<String>) -> Result<Self, Unresolved> {
         let choice = |key: &str, first: &str, second: &str| match of(key).as_deref() {
             None => Ok(false),
-            Some(text) if text == first => Ok(false),
-            Some(text) if text == second => Ok(true),
+            Some(text) if text == first || text == second => Ok(text == second),
             Some(_) => {
                 let hint = format!("write `{first}` or `{second}`");
                 Err(Unresolved::new(format!("`param.{key}` is neither `{first}` nor `{second}`"), hint))
@@ -124,7 +117,14 @@ impl Provider {
     /// What is to be read, and the key in it.
     fn parse(&self, name: &str, path: &str) -> Result<(Remote, Option<String>), Unresolved> {
         let lacks = |form: &str| {
-            Unresolved::new(format!("a placeholder lacks a part: `{path}`"), format!("write {form}"))
+            Unresolved::new(
+                format!("a placeholder lacks a part: `{path}`"),
+                format!("write ${{{name}:{form}}}"),
+            )
+        };
+        let named = |id: &str, form: &str| match id {
+            "" => Err(lacks(form)),
+            id => Ok(format!("{}{id}", self.prefix)),
         };
         let (mut region, mut key) = (self.region.clone(), None);
         let id = match self.service {
@@ -133,22 +133,18 @@ impl Provider {
                 key = inner.filter(|key| !key.is_empty()).map(str::to_owned);
                 // An ARN has colons: its are written %3A.
                 let id = url_decode(id);
-                (!id.is_empty())
-                    .then(|| format!("{}{id}", self.prefix))
-                    .ok_or_else(|| lacks(&format!("${{{name}:secret:key}}")))?
+                named(&id, "secret:key")?
             }
             Service::ParameterStore => {
                 let id = path.strip_prefix(':').unwrap_or(path);
-                (!id.is_empty())
-                    .then(|| format!("{}{id}", self.prefix))
-                    .ok_or_else(|| lacks(&format!("${{{name}::/path/of/parameter}}")))?
+                named(id, ":/path/of/parameter")?
             }
             Service::S3 => {
                 let (own, object) = path.split_once(':').unwrap_or(("", path));
                 region = Some(own.to_owned()).filter(|own| !own.is_empty()).or(region);
                 let climbs = object.split('/').any(|part| matches!(part, "" | "." | ".."));
                 if climbs || !object.contains('/') {
-                    return Err(lacks(&format!("${{{name}:region:bucket/path/of/object}}")));
+                    return Err(lacks("region:bucket/path/of/object"));
                 }
                 object.to_owned()
             }
@@ -196,180 +192,6 @@ fn field(text: &str, key: &str) -> Option<String> {
     }
 }
 
-/// One thing to read.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Remote {
-    service: Service,
-    region: Option<String>,
-    endpoint: Option<String>,
-    local_dir: Option<String>,
-    /// Name or ARN, name, `bucket/key`.
-    id: String,
-}
-
-impl Remote {
-    async fn read(&self) -> Result<String, Unread> {
-        let access =
-            Access { region: self.region.clone(), endpoint: self.endpoint.clone(), ..Access::default() };
-        match self.service {
-            Service::SecretsManager => secrets::secret(&access, &self.id).await,
-            Service::ParameterStore => secrets::parameter(&access, &self.id).await,
-            Service::S3 => {
-                let (bucket, key) = self.id.split_once('/').unwrap_or((&self.id, ""));
-                let bytes = secrets::object(&access, bucket, key).await?;
-                let folder = self.local_dir.as_ref().map_or_else(std::env::temp_dir, PathBuf::from);
-                let path = folder.join(&self.id);
-                keep(&path, &bytes).map_err(|error| Unread {
-                    not_found: false,
-                    message: format!("`{}` cannot be written: {}", path.display(), error.kind()),
-                    hint: "set the provider's param.local_dir to a directory that the process may write to"
-                        .to_owned(),
-                })?;
-                Ok(path.to_string_lossy().into_owned())
-            }
-        }
-    }
-}
-
-/// Key stores are nobody else's business.
-fn keep(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    if let Some(folder) = path.parent() {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    }
-    let part = path.with_added_extension("part");
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
-    io::Write::write_all(&mut file, bytes)?;
-    fs::rename(part, path)
-}
-
-enum Found {
-    Text(String),
-    Failed(Unread),
-    NotYet,
-}
-
-struct Entry {
-    /// The last one that was read; it stays when it can no longer be read.
-    text: Option<String>,
-    failed: Option<Unread>,
-    ttl: Option<Duration>,
-    /// When it is read next.
-    due: Option<Instant>,
-    failures: u32,
-}
-
-/// The longest pause before something is tried again.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-
-/// What was read of the secrets that files name. A copy is the same cache.
-#[derive(Clone, Default)]
-pub struct SecretCache {
-    entries: Arc<Mutex<BTreeMap<Remote, Entry>>>,
-    wanted: Arc<Notify>,
-}
-
-impl SecretCache {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Remote, Entry>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn get(&self, wanted: Remote, ttl: Option<Duration>) -> Found {
-        let mut entries = self.lock();
-        let Some(entry) = entries.get_mut(&wanted) else {
-            let entry = Entry { text: None, failed: None, ttl, due: Some(Instant::now()), failures: 0 };
-            entries.insert(wanted, entry);
-            self.wanted.notify_one();
-            return Found::NotYet;
-        };
-        if entry.ttl != ttl && ttl.is_some() {
-            entry.ttl = ttl.min(entry.ttl).or(ttl);
-        }
-        match (&entry.text, &entry.failed) {
-            (Some(text), _) => Found::Text(text.clone()),
-            (None, Some(failed)) => Found::Failed(failed.clone()),
-            (None, None) => Found::NotYet,
-        }
-    }
-
-    /// Whether everything that was asked for was tried.
-    pub fn is_tried(&self) -> bool {
-        self.lock().values().all(|entry| entry.text.is_some() || entry.failed.is_some())
-    }
-
-    /// Waits until something has another value, or cannot be read for another reason, than when it was last looked at.
-    pub async fn changed(&self) {
-        loop {
-            let next = self.lock().values().filter_map(|entry| entry.due).min();
-            let due = async {
-                match next {
-                    Some(at) => tokio::time::sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = due => {}
-                () = self.wanted.notified() => continue,
-            }
-            if self.read_due().await {
-                return;
-            }
-        }
-    }
-
-    /// Reads what is due; whether anything changed.
-    pub async fn read_due(&self) -> bool {
-        let now = Instant::now();
-        let due: Vec<Remote> = {
-            let entries = self.lock();
-            let due = entries.iter().filter(|(_, entry)| entry.due.is_some_and(|at| at <= now));
-            due.map(|(remote, _)| remote.clone()).collect()
-        };
-        let read = join_all(due.into_iter().map(|remote| async { (remote.read().await, remote) })).await;
-        let mut changed = false;
-        let mut entries = self.lock();
-        for (outcome, remote) in read {
-            if let Some(entry) = entries.get_mut(&remote) {
-                changed |= entry.take(&remote, outcome);
-            }
-        }
-        changed
-    }
-}
-
-impl Entry {
-    fn take(&mut self, remote: &Remote, outcome: Result<String, Unread>) -> bool {
-        let now = Instant::now();
-        match outcome {
-            Ok(text) => {
-                self.due = self.ttl.map(|ttl| now + ttl);
-                (self.failed, self.failures) = (None, 0);
-                let changed = self.text.as_ref() != Some(&text);
-                self.text = Some(text);
-                changed
-            }
-            Err(unread) => {
-                let pause = Duration::from_secs(1) * 2_u32.saturating_pow(self.failures.min(10));
-                self.due = Some(now + pause.min(LONGEST_PAUSE));
-                self.failures += 1;
-                let news = self.failed.as_ref() != Some(&unread);
-                if news {
-                    let Unread { message, hint, .. } = &unread;
-                    match self.text {
-                        Some(_) => tracing::warn!(
-                            "{message}; what was read before stays in use until the next start ({hint})"
-                        ),
-                        None => tracing::warn!("{message} ({hint}); trying again"),
-                    }
-                }
-                tracing::debug!(id = remote.id, failures = self.failures, "a secret was not read");
-                self.failed = Some(unread);
-                // With a value in use nothing changes for connectors.
-                news && self.text.is_none()
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -382,8 +204,7 @@ mod tests {
 
     fn given(cache: &SecretCache, provider: &Provider, path: &str, text: &str) {
         let (remote, _) = provider.parse("p", path).unwrap();
-        let _ = cache.get(remote.clone(), None);
-        cache.lock().get_mut(&remote).unwrap().take(&remote, Ok(text.to_owned()));
+        cache.put(remote, text);
     }
 
     fn text(provider: &Provider, path: &str, cache: &SecretCache) -> Option<String> {
@@ -429,23 +250,6 @@ mod tests {
         for wrong in ["", "b", ":b", ":../f", ":b/../../etc/passwd", ":/f"] {
             assert!(id(Service::S3, wrong).is_err(), "{wrong}");
         }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_value_stays_when_it_can_no_longer_be_read_and_what_was_never_read_is_missing() {
-        let remote = provider(Service::SecretsManager).parse("p", "x").unwrap().0;
-        let gone = || Err(Unread { not_found: true, message: "gone".to_owned(), hint: String::new() });
-        let ttl = Some(Duration::from_secs(5));
-        let mut entry = Entry { text: None, failed: None, ttl, due: None, failures: 0 };
-        assert!(entry.take(&remote, gone()), "why it waits is news");
-        assert!(!entry.take(&remote, gone()));
-        assert_eq!(entry.due, Some(Instant::now() + Duration::from_secs(2)), "with growing pauses");
-        assert!(entry.take(&remote, Ok("one".to_owned())));
-        assert_eq!(entry.due, Some(Instant::now() + Duration::from_secs(5)));
-        assert!(!entry.take(&remote, Ok("one".to_owned())), "read again, and the same");
-        assert!(!entry.take(&remote, gone()));
-        assert_eq!(entry.text.as_deref(), Some("one"));
-        assert!(entry.take(&remote, Ok("two".to_owned())));
     }
 
     proptest! {

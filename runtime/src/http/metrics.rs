@@ -17,7 +17,7 @@ use crate::task::host::Host;
 use crate::task::status::TaskStatus;
 use crate::task::worker::Worker;
 
-pub(crate) use process::cpu_seconds;
+pub(crate) use process::{cpu_seconds, resident_bytes};
 
 pub async fn metrics(axum::extract::State(host): State<Arc<Host>>) -> impl IntoResponse {
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], render(&host.worker()))

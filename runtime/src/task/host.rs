@@ -39,7 +39,7 @@ pub enum Why {
 
 /// A connector that was started.
 struct Running {
-    worker: Arc<Worker>,
+    stop: CancellationToken,
     task: JoinHandle<()>,
 }
 
@@ -196,8 +196,8 @@ impl Host {
         let kind = if connector.sink.is_some() { Kind::Sink } else { Kind::Source };
         let plugin = (kind, plugin.map_or("", |p| p.component.name.as_str()));
         let status = worker.board.register(&connector.name, 0, plugin, &connector.secrets);
-        let worker = Arc::new(worker.scope());
-        let (scope, connector) = (worker.clone(), connector.clone());
+        let (scope, connector) = (Arc::new(worker.scope()), connector.clone());
+        let stop = scope.stop.clone();
         let task = self.tasks.spawn(async move {
             let stopped = tokio::select! {
                 () = scope.until_ready() => false,
@@ -214,13 +214,13 @@ impl Host {
                 scope.source_ended();
             }
         });
-        Running { worker, task }
+        Running { stop, task }
     }
 }
 
 /// Asks connectors to drain and end, and waits for it.
 async fn end(running: BTreeMap<String, Running>, patience: Duration) {
-    running.values().for_each(|connector| connector.worker.stop());
+    running.values().for_each(|connector| connector.stop.cancel());
     let waits = running.into_iter().map(|(name, connector)| async move {
         if tokio::time::timeout(patience, connector.task).await.is_err() {
             tracing::warn!(

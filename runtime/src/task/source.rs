@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use connector_core::{Acks, ConnectError, PollBudget, Result, Source, SourceBatch};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span};
 
 use outgoing::Outgoing;
 pub(super) use outgoing::number;
@@ -28,7 +29,6 @@ use crate::config::Tolerance;
 use crate::kafka::admin::Admin;
 use crate::kafka::producer::Producer;
 use crate::telemetry::traces::step;
-use tracing::Instrument;
 
 pub(super) const POLL: PollBudget = PollBudget { max_records: 10_000, max_bytes: 4 << 20 };
 
@@ -66,6 +66,11 @@ impl SourceTask {
             Way::Transactions(transacted) => self.run_in_transactions(*transacted).await,
         };
         outcome.and(source.close().await)
+    }
+
+    fn batch_span(&self, batch: &SourceBatch) -> Span {
+        let records: usize = batch.runs.iter().map(|run| run.records.num_rows()).sum();
+        step!("batch", connector = self.status.connector, task = self.status.task, records)
     }
 
     fn poll(&self) -> Polling {

@@ -88,10 +88,6 @@ impl Worker {
         self.stop.cancel();
     }
 
-    pub fn is_stopping(&self) -> bool {
-        self.stop.is_cancelled()
-    }
-
     pub fn is_ready(&self) -> bool {
         *self.ready.borrow()
     }

@@ -2,7 +2,6 @@
 //! MSK Connect's own metrics have, so that alarms on them go on working.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -12,6 +11,7 @@ use chrono::Utc;
 use connector_core::Kind;
 use serde_json::{Map, Value, json};
 
+use crate::http::metrics;
 use crate::task::host::Host;
 use crate::task::memory_limit::MemoryLimit;
 use crate::task::status::{State, TaskStatus};
@@ -45,11 +45,10 @@ fn lines(worker: &Worker, namespace: &str, cpu: f64) -> Vec<Value> {
     ];
     let line = |(connector, tasks): (&str, Vec<&TaskStatus>)| {
         let values: Vec<_> = of_connector(&tasks).into_iter().chain(of_the_worker).collect();
-        let metrics: Vec<_> =
+        let named: Vec<_> =
             values.iter().map(|(name, unit, _)| json!({"Name": name, "Unit": unit})).collect();
         let mut line = Map::new();
-        let directive =
-            json!({"Namespace": namespace, "Dimensions": [["ConnectorName"]], "Metrics": metrics});
+        let directive = json!({"Namespace": namespace, "Dimensions": [["ConnectorName"]], "Metrics": named});
         let head = json!({"Timestamp": Utc::now().timestamp_millis(), "CloudWatchMetrics": [directive]});
         line.insert("_aws".to_owned(), head);
         line.insert("ConnectorName".to_owned(), connector.into());
@@ -96,11 +95,7 @@ fn percent(part: f64, whole: f64) -> f64 {
 
 /// Resident memory, of the machine's or the cgroup's.
 fn memory_share() -> f64 {
-    let Ok(status) = fs::read_to_string("/proc/self/status") else { return 0.0 };
-    let kib = |text: &str, key: &str| {
-        text.lines().find_map(|line| line.strip_prefix(key)?.split_whitespace().next()?.parse::<f64>().ok())
-    };
-    let resident = kib(&status, "VmRSS:").unwrap_or(0.0) * 1024.0;
+    let resident = metrics::resident_bytes().unwrap_or(0.0);
     percent(resident, MemoryLimit::of_this_process().bytes().unwrap_or(0) as f64)
 }
 
@@ -112,7 +107,7 @@ struct Cpu {
 
 impl Cpu {
     fn new() -> Self {
-        Self { at: Instant::now(), seconds: crate::http::metrics::cpu_seconds().unwrap_or(0.0) }
+        Self { at: Instant::now(), seconds: metrics::cpu_seconds().unwrap_or(0.0) }
     }
 
     fn share(&mut self) -> f64 {

@@ -24,6 +24,8 @@ struct Log {
     filter: reload::Handle<EnvFilter, Registry>,
     /// What the log began with: directives of `RUST_LOG`'s form.
     base: String,
+    /// The directive of spans, which are no part of the log.
+    spans: String,
     changed: Mutex<BTreeMap<String, Level>>,
     seen: Mutex<BTreeSet<&'static str>>,
     repeats: Repeats,
@@ -45,14 +47,14 @@ where
 {
     let wished = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default();
     let traced = traces::are_wanted();
-    // Spans are of a level of their own, and no part of the log's.
     let spans = format!("{}={}", traces::TARGET, if traced { "info" } else { "off" });
-    let base =
-        [base, &wished, &spans].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(",");
-    let (filter, handle) = reload::Layer::new(EnvFilter::new(&base));
+    let base = [base, &wished].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(",");
+    // The last one for a name counts.
+    let (filter, handle) = reload::Layer::new(EnvFilter::new(format!("{base},{spans}")));
     let log = Log {
         filter: handle,
         base,
+        spans,
         changed: Mutex::default(),
         seen: Mutex::default(),
         repeats: Repeats::default(),
@@ -84,12 +86,7 @@ pub async fn tell_repeats() {
         let Some(log) = LOG.get() else { return };
         for left_out in log.repeats.take() {
             let super::repeats::LeftOut { connector, message, count } = left_out;
-            match connector {
-                Some(connector) => {
-                    tracing::warn!(connector, left_out = count, "left out, as they were the same: {message}")
-                }
-                None => tracing::warn!(left_out = count, "left out, as they were the same: {message}"),
-            }
+            tracing::warn!(connector, left_out = count, "left out, as they were the same: {message}");
         }
     }
 }
@@ -183,10 +180,8 @@ pub fn set_level(logger: &str, level: &str) -> Option<Vec<String>> {
             let filter = parse(&level.level).unwrap_or(parsed);
             if name == ROOT { filter.to_string() } else { format!("{name}={filter}") }
         });
-        // The last one for a name counts: spans stay as they are.
-        let spans = log.base.rsplit(',').next().unwrap_or_default().to_owned();
-        let all =
-            std::iter::once(log.base.clone()).chain(directives).chain([spans]).collect::<Vec<_>>().join(",");
+        let all = std::iter::once(log.base.clone()).chain(directives).chain([log.spans.clone()]);
+        let all = all.collect::<Vec<_>>().join(",");
         let _ = log.filter.reload(EnvFilter::new(all));
     }
     let after = loggers();

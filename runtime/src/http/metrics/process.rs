@@ -9,12 +9,8 @@ const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Nothing where there is no `/proc`.
 pub(super) fn write(out: &mut String) {
-    let value = |text: &str, key: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(key))?;
-        line.split_whitespace().next()?.parse::<f64>().ok()
-    };
-    if let Some(kib) = fs::read_to_string("/proc/self/status").ok().and_then(|text| value(&text, "VmRSS:")) {
-        family(out, "process_resident_memory_bytes", "gauge", "Resident memory.").sample(&[], kib * 1024.0);
+    if let Some(bytes) = resident_bytes() {
+        family(out, "process_resident_memory_bytes", "gauge", "Resident memory.").sample(&[], bytes);
     }
     if let Some(seconds) = cpu_seconds() {
         family(out, "process_cpu_seconds_total", "counter", "User and system time.").sample(&[], seconds);
@@ -22,8 +18,7 @@ pub(super) fn write(out: &mut String) {
     if let Ok(open) = fs::read_dir("/proc/self/fd") {
         family(out, "process_open_fds", "gauge", "Open file descriptors.").sample(&[], open.count());
     }
-    let limits = fs::read_to_string("/proc/self/limits").ok();
-    if let Some(limit) = limits.and_then(|text| value(&text, "Max open files")) {
+    if let Some(limit) = value("/proc/self/limits", "Max open files") {
         family(out, "process_max_fds", "gauge", "Most file descriptors that may be open.").sample(&[], limit);
     }
 }
@@ -35,4 +30,14 @@ pub(crate) fn cpu_seconds() -> Option<f64> {
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks = |at: usize| fields.get(at)?.parse::<f64>().ok();
     Some((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND)
+}
+
+pub(crate) fn resident_bytes() -> Option<f64> {
+    Some(value("/proc/self/status", "VmRSS:")? * 1024.0)
+}
+
+/// The first number after `key` at the beginning of a line.
+fn value(path: &str, key: &str) -> Option<f64> {
+    let text = fs::read_to_string(path).ok()?;
+    text.lines().find_map(|line| line.strip_prefix(key))?.split_whitespace().next()?.parse().ok()
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use connector_core::{Committable, ConnectError, FlushRange, Result, Sink, TopicPartition, failpoint};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::{Running, now_ms};
 use crate::kafka::dead_letters::DeadLetters;
@@ -17,7 +18,6 @@ use crate::task::flush::{Due, Ledger};
 use crate::task::retry;
 use crate::task::status::{Counters, TaskStatus};
 use crate::telemetry::traces::step;
-use tracing::Instrument;
 
 /// How often, and after which pause, a commit is repeated that a rebalance got in the way of.
 const SETTLE_ATTEMPTS: usize = 25;

@@ -7,6 +7,7 @@ use arrow::datatypes::Int64Type;
 use connector_core::{
     Batch, ConnectError, Envelope, Rejection, Result, Run, Stage, TopicPartition, failpoint,
 };
+use tracing::Instrument;
 
 use super::Running;
 use crate::config::Tolerance;
@@ -18,7 +19,6 @@ use crate::task::pipeline::Refused;
 use crate::task::retry;
 use crate::task::status::Counters;
 use crate::telemetry::traces::step;
-use tracing::Instrument;
 
 impl Running {
     pub(super) async fn take(&mut self, fetched: Fetched) -> Result<()> {

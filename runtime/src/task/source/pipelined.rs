@@ -9,6 +9,7 @@ use connector_core::failpoint::reach;
 use connector_core::{Offset, Result, SourceBatch};
 use rdkafka::message::Message;
 use tokio::sync::Notify;
+use tracing::Instrument;
 
 use super::outgoing::Outgoing;
 use super::sender::Sender;
@@ -18,7 +19,6 @@ use crate::kafka::producer::Producer;
 use crate::task::positions::{self, Positions};
 use crate::task::retry;
 use crate::telemetry::traces::step;
-use tracing::Instrument;
 
 /// Batches that are sent and not yet acknowledged.
 const MAX_IN_FLIGHT: usize = 64;
@@ -93,9 +93,7 @@ impl Running {
 
     async fn send(&mut self, batch: SourceBatch) -> Result<()> {
         reach("source.polled");
-        let records: usize = batch.runs.iter().map(|run| run.records.num_rows()).sum();
-        let status = self.task.status.clone();
-        let span = step!("batch", connector = status.connector, task = status.task, records);
+        let span = self.task.batch_span(&batch);
         self.write(batch).instrument(span).await
     }
 

@@ -9,6 +9,7 @@ use connector_core::failpoint::reach;
 use connector_core::{ConnectError, Offset, Result, SourceBatch};
 use tokio::sync::Notify;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::outgoing::Outgoing;
 use super::sender::Sender;
@@ -21,7 +22,6 @@ use crate::kafka::transaction::{Broken, TransactionalProducer};
 use crate::task::positions;
 use crate::task::retry;
 use crate::telemetry::traces::step;
-use tracing::Instrument;
 
 /// A transaction whose records take more memory than this ends before its interval does.
 const MAX_BYTES: usize = 32 << 20;
@@ -129,7 +129,8 @@ impl Running {
     /// Sends a batch in the open transaction, or in a new one, and ends it where it has to end.
     async fn add(&mut self, batch: SourceBatch) -> Result<()> {
         reach("source.polled");
-        let outgoing = self.task.prepare(batch, &mut self.numbers).await?;
+        let span = self.task.batch_span(&batch);
+        let outgoing = self.task.prepare(batch, &mut self.numbers).instrument(span.clone()).await?;
         if self.open.is_none() && outgoing.is_empty() {
             let acks = outgoing.acks.clone();
             return self.task.committed(&outgoing, acks).await;
@@ -144,9 +145,7 @@ impl Running {
             self.begin().await?;
             self.open = Some(Open { batches: Vec::new(), sent: Vec::new(), until, bytes: 0 });
         }
-        let (connector, task) = (&*self.task.status.connector, self.task.status.task);
-        let write = step!("write", connector, task, records = outgoing.total);
-        let sent = self.send(&outgoing).instrument(write).await?;
+        let sent = self.send(&outgoing).instrument(span.in_scope(|| step!("write"))).await?;
         let failed = sent.has_failed();
         let Some(open) = &mut self.open else { return Ok(()) };
         open.bytes += outgoing.bytes();
