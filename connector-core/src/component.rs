@@ -11,13 +11,14 @@ use serde_json::Value;
 use crate::config::{self, ConfigMap, ConfigProblem};
 use crate::sink::Sink;
 use crate::source::Source;
-use crate::transform::Transform;
+use crate::transform::{Predicate, Transform};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     Source,
     Transform,
+    Predicate,
     Sink,
 }
 
@@ -26,6 +27,7 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Self::Source => "source",
             Self::Transform => "transform",
+            Self::Predicate => "predicate",
             Self::Sink => "sink",
         })
     }
@@ -72,6 +74,7 @@ type Create<T> = Arc<dyn Fn(&Value, &TaskInfo) -> Result<Arc<T>, Vec<ConfigProbl
 pub enum Factory {
     Source(Create<dyn Source>),
     Transform(Create<dyn Transform>),
+    Predicate(Create<dyn Predicate>),
     Sink(Create<dyn Sink>),
 }
 
@@ -118,6 +121,10 @@ impl Component {
         Self::new::<P>(version, Factory::Transform(Arc::new(|c, t| Ok(Arc::new(typed::<P>(c, t)?)))))
     }
 
+    pub fn predicate<P: Plugin + Predicate>(version: &str) -> Self {
+        Self::new::<P>(version, Factory::Predicate(Arc::new(|c, t| Ok(Arc::new(typed::<P>(c, t)?)))))
+    }
+
     pub fn sink<P: Plugin + Sink>(version: &str) -> Self {
         Self::new::<P>(version, Factory::Sink(Arc::new(|c, t| Ok(Arc::new(typed::<P>(c, t)?)))))
     }
@@ -126,6 +133,7 @@ impl Component {
         match self.factory {
             Factory::Source(_) => Kind::Source,
             Factory::Transform(_) => Kind::Transform,
+            Factory::Predicate(_) => Kind::Predicate,
             Factory::Sink(_) => Kind::Sink,
         }
     }
@@ -167,6 +175,17 @@ impl Component {
         }
     }
 
+    pub fn create_predicate(
+        &self,
+        config: &Value,
+        task: &TaskInfo,
+    ) -> Result<Arc<dyn Predicate>, Vec<ConfigProblem>> {
+        match &self.factory {
+            Factory::Predicate(create) => create(config, task),
+            _ => Err(self.wrong_kind(Kind::Predicate)),
+        }
+    }
+
     pub fn create_sink(&self, config: &Value, task: &TaskInfo) -> Result<Arc<dyn Sink>, Vec<ConfigProblem>> {
         match &self.factory {
             Factory::Sink(create) => create(config, task),
@@ -180,6 +199,7 @@ impl Component {
         match &self.factory {
             Factory::Source(create) => create(&config, &task).map(drop),
             Factory::Transform(create) => create(&config, &task).map(drop),
+            Factory::Predicate(create) => create(&config, &task).map(drop),
             Factory::Sink(create) => create(&config, &task).map(drop),
         }
     }

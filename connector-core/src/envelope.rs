@@ -39,7 +39,9 @@ pub enum Form {
 /// What a stage has to be given; decided once, when a task starts.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Needs {
-    /// Looks at topic, offset, timestamp, headers only, or writes bytes as they are.
+    /// Whatever form there is: it looks at topic, offset, timestamp, headers or the key only.
+    Any,
+    /// Writes bytes as they are.
     Bytes,
     /// The converter's own output: JSON without a schema stays text ([`Form::Document`]), typed data is typed.
     Document,

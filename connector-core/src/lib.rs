@@ -10,13 +10,17 @@ pub mod config;
 pub mod envelope;
 pub mod error;
 pub mod failpoint;
+pub mod headers;
+pub mod java;
 pub mod json;
 pub mod metric;
 pub mod places;
+pub mod schema;
 pub mod sink;
 pub mod source;
 pub mod testing;
 pub mod transform;
+pub mod value;
 
 pub use arrow;
 pub use async_trait::async_trait;
@@ -34,4 +38,4 @@ pub use source::{
     Ack, Acks, NoTopics, PollBudget, Position, Source, SourceBatch, SourceContext, SourceOffset, TaskConfig,
     TopicDirectory,
 };
-pub use transform::{Meta, Run, Transform, Transformed};
+pub use transform::{Meta, Predicate, Run, Transform, Transformed};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{BooleanArray, RecordBatch};
 
 use crate::batch::TopicPartition;
 use crate::envelope::Needs;
@@ -64,4 +64,10 @@ pub trait Transform: Send + Sync + 'static {
 
     /// An error fails the task; a record that cannot be changed is a [`Rejection`].
     fn apply(&self, records: RecordBatch, meta: &Meta) -> Result<Transformed>;
+}
+
+/// Says of which records a transform is to be applied. Linked in only: the plugin boundary has none.
+pub trait Predicate: Send + Sync + 'static {
+    /// A value for each record, none of them null.
+    fn test(&self, records: &RecordBatch, meta: &Meta) -> Result<BooleanArray>;
 }

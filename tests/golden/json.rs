@@ -76,7 +76,7 @@ fn array(text: &str) -> serde_json::Result<Vec<&RawValue>> {
 fn tagged(text: &str) -> Option<&str> {
     let object = object(text).ok().filter(|object| object.len() == 1)?;
     let (tag, value) = object.into_iter().next()?;
-    ["$int8", "$int16", "$int32", "$float32", "$float64"].contains(&tag.as_str()).then(|| value.get())
+    ["$int8", "$int16", "$int32", "$float32", "$float64", "$bigint", "$decimal"].contains(&tag.as_str()).then(|| value.get())
 }
 
 fn same_number(expected: &str, actual: &str) -> bool {

@@ -13,6 +13,7 @@ mod known;
 mod libraries;
 mod recording;
 mod s3;
+mod smt;
 #[path = "../support/mod.rs"]
 mod support;
 mod tally;
@@ -31,6 +32,11 @@ fn converters() {
 }
 
 #[test]
+fn transforms() {
+    Recording::found("smt_golden.jsonl").iter().for_each(smt::replay);
+}
+
+#[test]
 fn dead_letters() {
     Recording::found("dlq_golden.jsonl").iter().for_each(dlq::replay);
 }
@@ -43,7 +49,7 @@ fn cleaners() {
 /// Recordings of what this version does not do at all are counted, so that nobody takes them for replayed.
 #[test]
 fn recordings_without_a_runner() {
-    let replayed = ["s3_sink_golden.jsonl", "converter_golden.jsonl", "dlq_golden.jsonl"];
+    let replayed = ["s3_sink_golden.jsonl", "converter_golden.jsonl", "dlq_golden.jsonl", "smt_golden.jsonl"];
     for recording in Recording::found("_golden.jsonl") {
         if !replayed.contains(&recording.file.as_str()) {
             println!("golden: {}: not yet: {} cases", recording.file, recording.lines.len());

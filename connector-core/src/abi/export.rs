@@ -63,7 +63,7 @@ pub unsafe fn entry(
 /// A table over `components`; it is never freed.
 pub fn table(host: Host, about: About, components: Vec<crate::Component>) -> &'static Plugin {
     let components: Vec<*const Component> =
-        components.into_iter().map(|component| component_table(host, about.name, component)).collect();
+        components.into_iter().filter_map(|component| component_table(host, about.name, component)).collect();
     let components: &'static [*const Component] = Box::leak(components.into_boxed_slice());
     let mut build_flags = if about.unwinds { PANIC_UNWIND } else { 0 };
     if cfg!(debug_assertions) {
@@ -82,14 +82,16 @@ pub fn table(host: Host, about: About, components: Vec<crate::Component>) -> &'s
     }))
 }
 
-fn component_table(host: Host, library: &'static str, component: crate::Component) -> *const Component {
+/// `None` for a predicate, which the boundary does not have.
+fn component_table(host: Host, library: &'static str, component: crate::Component) -> Option<*const Component> {
     let forever = |text: String| Str::new(Box::leak(text.into_boxed_str()));
     let (kind, vtable) = match component.kind() {
         Kind::Source => (1, std::ptr::from_ref(&source::VTABLE).cast::<c_void>()),
         Kind::Transform => (2, std::ptr::from_ref(&transform::VTABLE).cast()),
         Kind::Sink => (3, std::ptr::from_ref(&sink::VTABLE).cast()),
+        Kind::Predicate => return None,
     };
-    Box::leak(Box::new(Component {
+    Some(Box::leak(Box::new(Component {
         size: size_of::<Component>(),
         kind,
         reserved: 0,
@@ -102,7 +104,7 @@ fn component_table(host: Host, library: &'static str, component: crate::Componen
         config_schema: forever(wire::text(&component.schema)),
         vtable,
         context: std::ptr::from_ref(Box::leak(Box::new(Exported { component, host, library }))).cast(),
-    }))
+    })))
 }
 
 unsafe extern "C" fn shutdown(timeout_ms: u64) {
@@ -144,7 +146,8 @@ unsafe fn create(
 /// What `create` answers for `needs`: the form, and for columns their schema as an empty batch.
 fn with_needs(answer: Answer, mut declared: wire::Declared, needs: &Needs) -> Answer {
     let form = match needs {
-        Needs::Bytes => Form::Bytes,
+        // Across the boundary there is no such freedom.
+        Needs::Any | Needs::Bytes => Form::Bytes,
         Needs::Document => Form::Document,
         Needs::Columns(_) => Form::Columns,
     };

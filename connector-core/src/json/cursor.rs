@@ -6,13 +6,13 @@ use super::error::{JsonError, JsonErrorKind};
 const LONGEST_NUMBER: usize = 1000;
 
 /// A place in a text.
-pub(super) struct Cursor<'t> {
+pub(crate) struct Cursor<'t> {
     text: &'t str,
     pub at: usize,
 }
 
 /// What is between the quotes of a string.
-pub(super) struct Quoted<'t> {
+pub(crate) struct Quoted<'t> {
     pub raw: &'t str,
     /// Whether `raw` holds escape sequences.
     pub escaped: bool,
@@ -59,7 +59,7 @@ impl Quoted<'_> {
 }
 
 /// A number's text, without superfluous leading zeros.
-pub(super) struct Number<'t> {
+pub(crate) struct Number<'t> {
     pub negative: bool,
     /// Without the sign.
     pub digits: &'t str,

@@ -89,7 +89,7 @@ pub fn write_string(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-fn write_base64(bytes: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn write_base64(bytes: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
     let start = out.len();
     out.resize(start + bytes.len().div_ceil(3) * 4, 0);
@@ -98,12 +98,12 @@ fn write_base64(bytes: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-fn write_integer(value: i64, out: &mut Vec<u8>) {
+pub(crate) fn write_integer(value: i64, out: &mut Vec<u8>) {
     // Writing a number to a Vec cannot fail.
     let _ = serde_json::to_writer(out, &value);
 }
 
-fn write_float<F: Into<f64> + Serialize + Copy>(value: F, out: &mut Vec<u8>) {
+pub(crate) fn write_float<F: Into<f64> + Serialize + Copy>(value: F, out: &mut Vec<u8>) {
     let wide: f64 = value.into();
     if wide.is_finite() {
         let _ = serde_json::to_writer(out, &value);
@@ -129,7 +129,7 @@ fn unscaled(bytes: &[u8]) -> &[u8] {
 }
 
 /// A decimal as Java's BigDecimal prints it, from the digits of its unscaled value.
-fn write_decimal(unscaled: &str, scale: i8, out: &mut Vec<u8>) {
+pub(crate) fn write_decimal(unscaled: &str, scale: i8, out: &mut Vec<u8>) {
     let (sign, digits) = unscaled.strip_prefix('-').map_or(("", unscaled), |digits| ("-", digits));
     out.extend_from_slice(sign.as_bytes());
     let point = digits.len() as i64 - i64::from(scale);

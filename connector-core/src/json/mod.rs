@@ -3,19 +3,20 @@
 
 mod charset;
 mod connect;
-mod cursor;
+pub(crate) mod cursor;
 mod decode;
 mod documents;
 mod encode;
 mod error;
 mod instant;
 mod member;
-mod scan;
+pub(crate) mod scan;
 
 pub use connect::{DATE, DECIMAL, NAME, REQUIRED, TIME, TIMESTAMP};
 pub use decode::{Decoded, decode};
 pub use documents::{Documents, documents};
 pub use encode::{DecimalFormat, Encoder, write_string};
+pub(crate) use encode::{write_base64, write_decimal, write_float, write_integer};
 pub use error::{JsonError, JsonErrorKind};
 pub use instant::parse_timestamp;
 pub use member::{Member, member};

@@ -125,7 +125,7 @@ impl Nesting {
 }
 
 /// Reads one value of any depth and tells `keep` where its tokens begin and end.
-pub(super) fn value(cursor: &mut Cursor, keep: &mut impl FnMut(usize, usize)) -> Result<(), JsonError> {
+pub(crate) fn value(cursor: &mut Cursor, keep: &mut impl FnMut(usize, usize)) -> Result<(), JsonError> {
     let mut nesting = Nesting { depth: 0, objects: [0; DEEPEST.div_ceil(64)] };
     loop {
         cursor.skip_blanks();

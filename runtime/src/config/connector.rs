@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use connector_core::config::{self, nearest};
 use connector_core::{Component, ConfigMap, Kind, TaskInfo};
+use connector_core::java::Pattern;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
@@ -105,9 +106,9 @@ impl TopicSelection {
             Self::List(list) => {
                 return names.into_iter().filter(|name| list.iter().any(|topic| topic == name)).collect();
             }
-            Self::Pattern(pattern) => super::settings::whole(pattern).ok(),
+            Self::Pattern(pattern) => Pattern::new(pattern).ok(),
         };
-        let matches = |name: &&str| regex.as_ref().is_some_and(|regex| regex.is_match(name).unwrap_or(false));
+        let matches = |name: &&str| regex.as_ref().is_some_and(|regex| regex.matches(name));
         names.into_iter().filter(matches).collect()
     }
 }
@@ -219,6 +220,7 @@ impl Checker<'_> {
         let checked = check::all(&found.schema, &map, skip, |value| match found.kind() {
             Kind::Source => found.create_source(value, &task).map(drop),
             Kind::Transform => found.create_transform(value, &task).map(drop),
+            Kind::Predicate => found.create_predicate(value, &task).map(drop),
             Kind::Sink => found.create_sink(value, &task).map(drop),
         });
         match checked {

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use connector_core::java::Pattern;
 use super::connector::TopicSelection;
 use super::diagnostic::Report;
 use super::framework::ConnectorKeys;
-use super::settings::{Settings, whole};
+use super::settings::Settings;
 use super::topics::name_problem;
 use super::worker::WorkerConfig;
 use crate::task::retry::RetryPolicy;
@@ -174,7 +175,7 @@ fn check_topic(
             settings.error("topics", message, hint, report);
         }
         TopicSelection::Pattern(pattern)
-            if whole(pattern).is_ok_and(|regex| regex.is_match(name).unwrap_or(false)) =>
+            if Pattern::new(pattern).is_ok_and(|regex| regex.matches(name)) =>
         {
             let message = format!(
                 "The DLQ topic '{shown}' may not be matched by the regex for the topics ('topics.regex={}') consumed by the \

@@ -2,13 +2,14 @@
 
 use connector_core::ConfigMap;
 use connector_core::config;
+use connector_core::java::Pattern;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::connector::{ActionReload, Tolerance, TopicSelection, UnknownKeys};
 use super::diagnostic::Report;
 use super::exactly_once::{BoundaryKind, Wish};
-use super::settings::{Settings, whole};
+use super::settings::Settings;
 use super::topics::name_problem;
 use super::worker::listed;
 
@@ -157,7 +158,7 @@ pub(super) fn names() -> Vec<String> {
     let schema = schemars::schema_for!(ConnectorKeys).to_value();
     let own: Vec<String> = config::keys(&schema).iter().map(|key| key.name.to_owned()).collect();
     let below = ["key.converter.schemas.enable", "value.converter.schemas.enable"].into_iter();
-    let others = below.chain(INERT).chain(JUDGED).filter(|key| !key.ends_with('.'));
+    let others = below.chain(INERT).chain(JUDGED).chain(["predicates"]).filter(|key| !key.ends_with('.'));
     own.into_iter().chain(others.map(str::to_owned)).collect()
 }
 
@@ -165,7 +166,7 @@ pub(super) fn names() -> Vec<String> {
 const INERT: [&str; 2] = ["tasks.max.enforce", "connector.plugin.version"];
 
 /// Keys that would change what happens to records, and so are judged one by one.
-const JUDGED: [&str; 3] = ["topic.creation.", "predicates", "predicates."];
+const JUDGED: [&str; 1] = ["topic.creation."];
 
 /// A `name` beside the one that the file gives has to be the same.
 pub(super) fn check_name(settings: &Settings, report: &mut Report) {
@@ -204,7 +205,7 @@ pub(super) fn topics(sink: bool, settings: &mut Settings, report: &mut Report) -
         (false, true) => {
             let pattern = settings.get("topics.regex").unwrap_or_default().trim().to_owned();
             if settings.is_resolved("topics.regex")
-                && let Err(error) = whole(&pattern)
+                && let Err(error) = Pattern::new(&pattern)
             {
                 let message = format!("`topics.regex` is no regular expression: {error}");
                 settings.error(
@@ -245,10 +246,6 @@ pub(super) fn check(settings: &mut Settings, report: &mut Report) {
         } else if listed(&INERT, &key) {
             settings.inert(&key, report);
         }
-    }
-    if settings.get("predicates").is_some() {
-        let hint = "without them a transform would apply to every record; take them out for now";
-        settings.error("predicates", "`predicates` are not supported yet", hint, report);
     }
     if let Some(key) = settings.keys().find(|key| key.starts_with("topic.creation.")).map(str::to_owned) {
         let message = "`topic.creation.*` has no effect yet";

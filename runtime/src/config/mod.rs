@@ -45,7 +45,7 @@ pub use node::Place;
 pub use remote::SecretCache;
 pub use settings::SecretSet;
 pub use topics::TopicSpec;
-pub use transform::TransformUse;
+pub use transform::{PredicateUse, TransformUse};
 pub use worker::{PluginFile, WorkerConfig};
 
 use diagnostic::Report;

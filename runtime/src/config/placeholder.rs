@@ -5,10 +5,10 @@ use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
+use connector_core::java::Pattern;
 use super::diagnostic::Report;
 use super::properties;
 use super::remote::{self, SecretCache, Service};
-use super::settings::whole;
 
 /// Looks up an environment variable.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -80,7 +80,7 @@ struct Provider {
     /// `param.allowed.paths`: files outside are refused; empty allows all.
     allowed: Vec<PathBuf>,
     /// `param.allowlist.pattern`: other variables are refused.
-    allowlist: Option<fancy_regex::Regex>,
+    allowlist: Option<Pattern>,
 }
 
 /// The providers by name: `env`, `file`, `directory`, and those of `config.providers`.
@@ -134,7 +134,7 @@ impl<'a> Providers<'a> {
             }
         };
         let (allowed_paths, allowlist) = (param("allowed.paths"), param("allowlist.pattern"));
-        let allowlist = allowlist.as_deref().map(whole).transpose().map_err(|error| {
+        let allowlist = allowlist.as_deref().map(Pattern::new).transpose().map_err(|error| {
             unresolved(format!("`allowlist.pattern` is no regular expression: {error}"), "")
         })?;
         let split = |paths: &str| paths.split(',').map(|p| PathBuf::from(p.trim())).collect();
@@ -199,7 +199,7 @@ impl<'a> Providers<'a> {
         match &provider.kind {
             Kind::Aws(remote) => remote.look_up(name, path, &self.secrets),
             Kind::Env => {
-                if !provider.allowlist.as_ref().is_none_or(|list| list.is_match(path).unwrap_or(false)) {
+                if !provider.allowlist.as_ref().is_none_or(|list| list.matches(path)) {
                     return Err(unresolved(
                         format!(
                             "the environment variable `{path}` is not in the provider's `allowlist.pattern`"

@@ -45,23 +45,6 @@ pub fn is_secret_name(key: &str) -> bool {
         && !key.ends_with(".url")
 }
 
-/// A Java regular expression that has to match a whole text.
-pub fn whole(regex: &str) -> Result<fancy_regex::Regex, Box<fancy_regex::Error>> {
-    // Rust's syntax has no \Q…\E.
-    let mut translated = String::with_capacity(regex.len());
-    let mut rest = regex;
-    while let Some((before, quoted)) = rest.split_once("\\Q") {
-        let (literal, after) = quoted.split_once("\\E").unwrap_or((quoted, ""));
-        translated.push_str(before);
-        translated.push_str(&fancy_regex::escape(literal));
-        rest = after;
-    }
-    translated.push_str(rest);
-    // Alone first: an error then counts from the pattern's own beginning, and no bracket can reach outside.
-    fancy_regex::Regex::new(&translated).map_err(Box::new)?;
-    fancy_regex::Regex::new(&format!("\\A(?:{translated})\\z")).map_err(Box::new)
-}
-
 /// The settings of one connector, or of the worker (which has no name).
 pub struct Settings {
     pub name: Option<String>,

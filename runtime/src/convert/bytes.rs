@@ -19,7 +19,7 @@ impl Converter for ByteArrayConverter {
 
     async fn decode(&self, records: RecordBatch, column: &'static str, needs: &Needs) -> Result<Transformed> {
         match needs {
-            Needs::Bytes => Ok(Transformed::one(records)),
+            Needs::Any | Needs::Bytes => Ok(Transformed::one(records)),
             // Connect's BYTES: a typed value.
             Needs::Document => {
                 let bytes = undecoded(&records, column)?.clone();

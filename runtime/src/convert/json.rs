@@ -7,12 +7,12 @@ use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field};
 use async_trait::async_trait;
 use connector_core::json::{self, DecimalFormat, Encoder, JsonError};
+use connector_core::schema::with_defaults;
 use connector_core::{ConfigProblem, ConnectError, Form, Needs, Rejection, Result, Transformed};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::json_schema::JsonSchemaConverter;
-use super::schema::with_defaults;
 use super::{Converter, columns, part, replaced, stage, undecoded};
 
 #[derive(Deserialize, JsonSchema)]
@@ -71,7 +71,7 @@ impl Converter for JsonConverter {
 
     async fn decode(&self, records: RecordBatch, column: &'static str, needs: &Needs) -> Result<Transformed> {
         match needs {
-            Needs::Bytes => Ok(Transformed::one(records)),
+            Needs::Any | Needs::Bytes => Ok(Transformed::one(records)),
             Needs::Document => {
                 let found = json::documents(undecoded(&records, column)?)?;
                 let refused = |(row, error)| Rejection::new(row, stage(column), syntax(error));

@@ -11,13 +11,12 @@ use arrow::datatypes::{DataType, Field};
 use async_trait::async_trait;
 use connector_core::config::ConfigProblem;
 use connector_core::json::{self, DecimalFormat, Encoder};
+use connector_core::schema::{Datum, Pairs, Schema, array, datum, with_defaults};
 use connector_core::{ConnectError, Form, Needs, Rejection, Result, Run, Transformed, envelope};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::json::{Config, surrounded, syntax};
-use super::payload::{Datum, Pairs, array, datum};
-use super::schema::{Schema, with_defaults};
 use super::{Converter, columns, part, replaced, stage, undecoded};
 
 const NO_ENVELOPE: &str = "JsonConverter with schemas.enable requires \"schema\" and \"payload\" fields and may not \
@@ -183,7 +182,7 @@ impl Converter for JsonSchemaConverter {
     }
 
     async fn decode(&self, records: RecordBatch, column: &'static str, needs: &Needs) -> Result<Transformed> {
-        if *needs == Needs::Bytes {
+        if matches!(needs, Needs::Any | Needs::Bytes) {
             return Ok(Transformed::one(records));
         }
         let (stretches, mut rejected) = self.stretches(undecoded(&records, column)?, column);

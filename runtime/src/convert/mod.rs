@@ -6,8 +6,6 @@ mod header;
 mod json;
 mod json_schema;
 mod numbers;
-mod payload;
-mod schema;
 mod string;
 
 use std::sync::Arc;
@@ -17,6 +15,7 @@ use arrow::datatypes::{DataType, Field};
 use async_trait::async_trait;
 use connector_core::config::{self, ConfigMap, ConfigProblem};
 use connector_core::envelope::{self, KEY};
+use connector_core::schema;
 use connector_core::{ConnectError, Needs, Rejection, Result, Run, Stage, Transformed};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;

@@ -197,7 +197,7 @@ impl Converter for Number {
 
     async fn decode(&self, records: RecordBatch, column: &'static str, needs: &Needs) -> Result<Transformed> {
         match needs {
-            Needs::Bytes => return Ok(Transformed::one(records)),
+            Needs::Any | Needs::Bytes => return Ok(Transformed::one(records)),
             Needs::Document => {}
             Needs::Columns(_) => return Err(no_fields(Number::class(*self))),
         }

@@ -134,7 +134,7 @@ impl Converter for StringConverter {
 
     async fn decode(&self, records: RecordBatch, column: &'static str, needs: &Needs) -> Result<Transformed> {
         match needs {
-            Needs::Bytes => Ok(Transformed::one(records)),
+            Needs::Any | Needs::Bytes => Ok(Transformed::one(records)),
             Needs::Document => {
                 let texts = self.texts(undecoded(&records, column)?);
                 let field = optional(Form::Columns.field(column, DataType::Utf8));

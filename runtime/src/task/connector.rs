@@ -324,7 +324,11 @@ pub(super) fn transforms(connector: &ConnectorConfig, info: &TaskInfo) -> Result
         // The JVM class that it replaces, if it replaces one.
         let class = used.component.aliases.iter().find(|alias| alias.contains('.'));
         let class = class.unwrap_or(&used.component.name).as_str().into();
-        Ok(TransformStep { name: used.name.clone(), class, transform })
+        let predicate = used.predicate.as_ref().map(|used| {
+            let predicate = used.component.create_predicate(&used.config, info).map_err(wrong_config)?;
+            Ok::<_, ConnectError>((predicate, used.negate))
+        });
+        Ok(TransformStep { name: used.name.clone(), class, transform, predicate: predicate.transpose()? })
     };
     connector.transforms.iter().map(make).collect()
 }

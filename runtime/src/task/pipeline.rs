@@ -8,7 +8,7 @@ use arrow::datatypes::DataType;
 use connector_core::envelope::{self, KEY, VALUE};
 use connector_core::{
     ConnectError, Envelope, Form, Meta, Needs, Offset, Rejection, Result, Run, Stage, TopicPartition,
-    Transform, Transformed,
+    Predicate, Transform, Transformed,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -43,6 +43,25 @@ pub struct TransformStep {
     /// Connect's class name, or the plugin's own.
     pub class: Arc<str>,
     pub transform: Arc<dyn Transform>,
+    /// Of which records it is; negated: of the others.
+    pub predicate: Option<(Arc<dyn Predicate>, bool)>,
+}
+
+impl TransformStep {
+    /// The records in stretches: those that it is applied to (`true`), and those that pass by.
+    fn stretches(&self, records: &RecordBatch, meta: &Meta) -> Result<Vec<(bool, RecordBatch)>> {
+        let Some((predicate, negate)) = &self.predicate else { return Ok(vec![(true, records.clone())]) };
+        let chosen = predicate.test(records, meta)?;
+        let (mut stretches, mut start) = (Vec::new(), 0);
+        for row in 0..records.num_rows() {
+            let next = row + 1;
+            if next == records.num_rows() || chosen.value(next) != chosen.value(row) {
+                stretches.push((chosen.value(row) != *negate, records.slice(start, next - start)));
+                start = next;
+            }
+        }
+        Ok(stretches)
+    }
 }
 
 /// The converters of a sink that reads from Kafka.
@@ -222,17 +241,36 @@ impl Pipeline {
         partition: &TopicPartition,
         done: &mut Processed,
     ) -> Result<Vec<Run>> {
-        let TransformStep { name, class, transform } = step;
         let topic = run.topic.clone().unwrap_or_else(|| partition.topic.clone());
         let meta = Meta { partition: TopicPartition::new(topic, partition.partition) };
+        let mut runs = Vec::new();
+        for (chosen, records) in step.stretches(&run.records, &meta)? {
+            if chosen {
+                runs.extend(self.apply(step, records, &meta, done).await?);
+            } else {
+                runs.push(Run::new(records));
+            }
+        }
+        Ok(runs)
+    }
+
+    /// Applies a transform to records that are all its own.
+    async fn apply(
+        &self,
+        step: &TransformStep,
+        records: RecordBatch,
+        meta: &Meta,
+        done: &mut Processed,
+    ) -> Result<Vec<Run>> {
+        let TransformStep { name, class, transform, .. } = step;
         let needs = transform.needs();
         let bring = |records| self.bring(records, &needs);
-        let given = self.attempt(Stage::ValueConverter, run.records.clone(), bring).await?;
-        reject(done, &run.records, given.rejected, self.converter.class(), "");
+        let given = self.attempt(Stage::ValueConverter, records.clone(), bring).await?;
+        reject(done, &records, given.rejected, self.converter.class(), "");
         let mut runs = Vec::new();
         for part in given.runs {
             let before = part.records.clone();
-            let apply = |records| std::future::ready(transform.apply(records, &meta));
+            let apply = |records| std::future::ready(transform.apply(records, meta));
             let out = self
                 .attempt(Stage::Transformation, part.records, apply)
                 .await
@@ -282,7 +320,9 @@ impl Pipeline {
     /// A source's values come in any form, and so do a transform's: a stage gets the one that it declared.
     async fn bring(&self, records: RecordBatch, needs: &Needs) -> Result<Transformed> {
         match (needs, Envelope::of(&records)?.value_form()) {
-            (Needs::Bytes, Form::Bytes) | (Needs::Document, Form::Document | Form::Columns) => {
+            (Needs::Any, _)
+            | (Needs::Bytes, Form::Bytes)
+            | (Needs::Document, Form::Document | Form::Columns) => {
                 Ok(Transformed::one(records))
             }
             (Needs::Bytes, _) => encode(self.converter.as_ref(), records, VALUE).await,
@@ -453,7 +493,7 @@ mod tests {
         let pipeline = Pipeline::to_kafka(
             class("StringConverter"),
             class("JsonConverter"),
-            vec![TransformStep { name: "wide".to_owned(), class: "wide".into(), transform: Arc::new(Wide) }],
+            vec![TransformStep { name: "wide".to_owned(), class: "wide".into(), transform: Arc::new(Wide), predicate: None }],
         );
         let records = EnvelopeBuilder::new().value(form, value).build().unwrap();
         let done = pipeline.process(Run::to_topic("t", records), &TopicPartition::new("t", 0)).await.unwrap();

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use crate::config::{ConnectorConfig, ConverterUse, PluginUse, SecretSet, TransformUse};
+use crate::config::{ConnectorConfig, ConverterUse, PluginUse, PredicateUse, SecretSet, TransformUse};
 use crate::plugin::registry::Registry;
 
 /// No recipe is larger, in bytes; what claims to be is refused.
@@ -37,6 +37,17 @@ struct Part {
     name: String,
     class: String,
     config: Value,
+    /// Of a transform.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    predicate: Option<Condition>,
+}
+
+/// A predicate with its settings.
+#[derive(Serialize, Deserialize)]
+struct Condition {
+    class: String,
+    config: Value,
+    negate: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -67,6 +78,12 @@ impl Packed {
             name: name.to_owned(),
             class: component.name.clone(),
             config: open(&component.schema, settings, &connector.secrets),
+            predicate: None,
+        };
+        let condition = |used: &PredicateUse| Condition {
+            class: used.component.name.clone(),
+            config: open(&used.component.schema, &used.config, &connector.secrets),
+            negate: used.negate,
         };
         let converter =
             |used: &ConverterUse| Converter { class: used.class.clone(), config: used.config.clone() };
@@ -76,7 +93,12 @@ impl Packed {
             key: converter(&connector.key_converter),
             value: converter(&connector.value_converter),
             header: converter(&connector.header_converter),
-            transforms: transforms.map(|t| part(&t.name, &t.component, &t.config)).collect(),
+            transforms: transforms
+                .map(|t| Part {
+                    predicate: t.predicate.as_ref().map(condition),
+                    ..part(&t.name, &t.component, &t.config)
+                })
+                .collect(),
         };
         let json = serde_json::to_vec(&recipe).ok()?;
         let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
@@ -89,20 +111,23 @@ impl Packed {
     /// The connector as this recipe has it; secrets are those of today.
     pub fn restore(text: &str, today: &ConnectorConfig, registry: &Registry) -> Result<ConnectorConfig> {
         let Recipe { sink, key, value, header, transforms } = unpack(text)?;
-        let plugin = |part: &Part, kind: Kind| {
-            registry.find(&part.class, &[kind]).cloned().map_err(|e| {
+        let plugin = |class: &str, kind: Kind| {
+            registry.find(class, &[kind]).cloned().map_err(|e| {
                 ConnectError::user("recipe.plugin", format!("an unfinished range needs {}", e.message))
                     .hint("put the former plugin back until the range is published")
             })
         };
-        let component = plugin(&sink, Kind::Sink)?;
+        let component = plugin(&sink.class, Kind::Sink)?;
         let now = today.sink.as_ref().map(|sink| &sink.config);
         let config = with_secrets(&component.schema, sink.config, now, &today.secrets);
         let transforms = transforms.into_iter().map(|part| {
-            let component = plugin(&part, Kind::Transform)?;
+            let component = plugin(&part.class, Kind::Transform)?;
             let now = today.transforms.iter().find(|t| t.name == part.name).map(|t| &t.config);
             let config = with_secrets(&component.schema, part.config, now, &today.secrets);
-            Ok(TransformUse { name: part.name, component, config })
+            let predicate = part.predicate.map(|Condition { class, config, negate }| {
+                Ok::<_, ConnectError>(PredicateUse { component: plugin(&class, Kind::Predicate)?, config, negate })
+            });
+            Ok(TransformUse { name: part.name, component, config, predicate: predicate.transpose()? })
         });
         Ok(ConnectorConfig {
             sink: Some(PluginUse { component, config }),

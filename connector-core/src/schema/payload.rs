@@ -13,16 +13,16 @@ use arrow::datatypes::DataType;
 use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use connector_core::json::{DecimalFormat, Encoder};
-use connector_core::{ConnectError, Result as ConnectResult};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::schema::{Kind, Schema};
+use super::{Kind, Schema};
+use crate::error::{ConnectError, Result as ConnectResult};
+use crate::json::{DecimalFormat, Encoder};
 
 /// One value that fits a schema.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Datum {
+pub enum Datum {
     Null,
     Boolean(bool),
     /// All integers, and the numbers of Date, Time and Timestamp.
@@ -38,7 +38,7 @@ pub(super) enum Datum {
 }
 
 /// The keys and values of an object, in order.
-pub(super) struct Pairs<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
+pub struct Pairs<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'a> Pairs<'a> {
     /// The value of a key; the last one, if there are more.
@@ -117,7 +117,7 @@ fn float(json: &str) -> f64 {
 }
 
 /// Reads a value by its schema; an error is in Connect's words, without the value.
-pub(super) fn datum(
+pub fn datum(
     schema: &Schema,
     json: Option<&RawValue>,
     default_for_null: bool,
@@ -277,7 +277,7 @@ fn decimal(json: &str, scale: Option<i8>) -> Result<Datum, String> {
 }
 
 /// The JSON text of a value, as JsonConverter writes it.
-pub(super) fn text_of(schema: &Schema, value: &Datum) -> Option<String> {
+pub fn text_of(schema: &Schema, value: &Datum) -> Option<String> {
     let array = array(schema, &[Some(value)]).ok()?;
     let field = Arc::new(Schema { default: None, ..schema.clone() }.field(""));
     let mut text = Vec::new();
@@ -286,7 +286,7 @@ pub(super) fn text_of(schema: &Schema, value: &Datum) -> Option<String> {
 }
 
 /// The values as one array; `None` is null.
-pub(super) fn array(schema: &Schema, values: &[Option<&Datum>]) -> ConnectResult<ArrayRef> {
+pub fn array(schema: &Schema, values: &[Option<&Datum>]) -> ConnectResult<ArrayRef> {
     let valid = || values.iter().map(|v| v.is_some_and(|v| *v != Datum::Null));
     let nulls = || Some(NullBuffer::from_iter(valid())).filter(|n| n.null_count() > 0);
     let integers = || values.iter().map(|v| if let Some(Datum::Integer(n)) = v { Some(*n) } else { None });

@@ -4,33 +4,38 @@
 //! `connect.name` and so on. Whether a top-level schema is optional does too, because the value column of a batch is
 //! always nullable.
 
+mod payload;
+mod text;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Scalar, StructArray};
 use arrow::compute;
 use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
-use connector_core::ConnectError;
-use connector_core::json::{DATE, DECIMAL, NAME, TIME, TIMESTAMP};
+pub use payload::{Datum, Pairs, array, datum};
+use payload::text_of;
+pub use text::{parse_text, payload_text, text_of_value};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::payload::{Datum, array, datum, text_of};
+use crate::error::ConnectError;
+use crate::json::{DATE, DECIMAL, NAME, TIME, TIMESTAMP};
 
-const VERSION: &str = "connect.version";
-const DOC: &str = "connect.doc";
+pub const VERSION: &str = "connect.version";
+pub const DOC: &str = "connect.doc";
 /// A JSON object of texts.
-const PARAMETERS: &str = "connect.parameters";
+pub const PARAMETERS: &str = "connect.parameters";
 /// The default as it stands in a JSON schema.
-const DEFAULT: &str = "connect.default";
+pub const DEFAULT: &str = "connect.default";
 /// Whether the schema of a key or value column is optional; `false` when it is not there.
-pub(super) const OPTIONAL: &str = "connect.optional";
+pub const OPTIONAL: &str = "connect.optional";
 
 /// Digits of a decimal, at most.
 const PRECISION: u8 = 38;
 
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Kind {
+pub enum Kind {
     Int8,
     Int16,
     Int32,
@@ -54,7 +59,7 @@ pub(super) enum Kind {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Schema {
+pub struct Schema {
     pub kind: Kind,
     pub optional: bool,
     pub name: Option<String>,
@@ -65,7 +70,7 @@ pub(super) struct Schema {
 }
 
 impl Schema {
-    fn plain(kind: Kind, optional: bool) -> Self {
+    pub fn plain(kind: Kind, optional: bool) -> Self {
         Self { kind, optional, name: None, version: None, doc: None, parameters: None, default: None }
     }
 
@@ -172,7 +177,7 @@ impl Schema {
         text_of(self, self.default.as_ref()?)
     }
 
-    fn type_name(&self) -> &'static str {
+    pub fn type_name(&self) -> &'static str {
         match self.kind {
             Kind::Int8 => "int8",
             Kind::Int16 => "int16",
@@ -332,7 +337,7 @@ impl Schema {
 }
 
 /// The same values, with the default of a struct's field wherever that field is null.
-pub(super) fn with_defaults(values: &ArrayRef) -> Result<ArrayRef, ConnectError> {
+pub fn with_defaults(values: &ArrayRef) -> Result<ArrayRef, ConnectError> {
     let Some(structs) = values.as_struct_opt() else { return Ok(values.clone()) };
     let filled = |(field, column): (&Arc<Field>, &ArrayRef)| -> Result<ArrayRef, ConnectError> {
         let column = with_defaults(column)?;
