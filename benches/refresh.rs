@@ -1,7 +1,8 @@
 //! Whether renewing tokens and authenticating again stalls writes: the latency of a record that is posted and answered for
 //! once Kafka has it, over MSK IAM with tokens of five seconds, and over TLS alone, where nobody is ever asked again.
 //!
-//! `cargo bench --bench refresh`; it starts the secured broker of `tests/services` itself. Milliseconds: median / p99 / maximum.
+//! `cargo bench --bench refresh`; it starts the secured broker of `tests/services` itself. `SIDESTREAM_TEST_REAUTH_MS`
+//! (default 5000) is the lifetime of tokens and sessions. Milliseconds: median / p99 / maximum.
 
 #[path = "../tests/support/mod.rs"]
 mod support;
@@ -13,6 +14,8 @@ use support::process::free_port;
 use support::{Kafka, Service, Sidestream, unique, wait_until};
 
 const TIME: Duration = Duration::from_secs(40);
+/// How long a token and a session live, in milliseconds. The broker reads it as well.
+const LIFETIME: &str = "SIDESTREAM_TEST_REAUTH_MS";
 const ROUNDS: usize = 2;
 
 fn main() {
@@ -23,15 +26,18 @@ fn main() {
     let service = Service::start("secured");
     let kafka = Kafka { brokers: service.variable("SIDESTREAM_TEST_KAFKA").to_owned() };
     let folder = service.variable("FOLDER").to_owned();
-    let iam =
-        "  security.protocol: SASL_SSL\n  sasl.mechanism: AWS_MSK_IAM\n  sasl.iam.token.lifetime.ms: 5000\n"
-            .to_owned();
+    let lifetime = std::env::var(LIFETIME).ok().and_then(|ms| ms.parse().ok()).unwrap_or(5000);
+    let iam = format!(
+        "  security.protocol: SASL_SSL\n  sasl.mechanism: AWS_MSK_IAM\n  sasl.iam.token.lifetime.ms: {lifetime}\n"
+    );
+    let renewed = format!("IAM, renewed every {} s", lifetime / 1000);
+    let time = TIME.max(Duration::from_millis(2 * lifetime));
     let tls = format!(
         "  security.protocol: SSL\n  ssl.keystore.location: {folder}/client.p12\n  ssl.keystore.password: store-secret\n"
     );
     for round in 1..=ROUNDS {
-        for (name, listener, keys) in [("IAM, renewed every 5 s", "IAM", &iam), ("TLS alone", "MTLS", &tls)] {
-            let mut taken = latencies(&kafka, service.variable(listener), &folder, keys);
+        for (name, listener, keys) in [(renewed.as_str(), "IAM", &iam), ("TLS alone", "MTLS", &tls)] {
+            let mut taken = latencies(&kafka, service.variable(listener), &folder, keys, time);
             taken.sort();
             let at = |share: f64| taken[((taken.len() - 1) as f64 * share) as usize].as_secs_f64() * 1000.0;
             println!(
@@ -46,7 +52,7 @@ fn main() {
 }
 
 /// Of single records, one after the other.
-fn latencies(kafka: &Kafka, brokers: &str, folder: &str, keys: &str) -> Vec<Duration> {
+fn latencies(kafka: &Kafka, brokers: &str, folder: &str, keys: &str, time: Duration) -> Vec<Duration> {
     let (topic, port) = (unique("latency"), free_port());
     kafka.create_topic(&topic, 1);
     let yaml = format!(
@@ -73,7 +79,7 @@ fn latencies(kafka: &Kafka, brokers: &str, folder: &str, keys: &str) -> Vec<Dura
     };
     wait_until(Duration::from_secs(60), "the first record is taken", || send().then_some(()));
     let (began, mut taken) = (Instant::now(), Vec::new());
-    while began.elapsed() < TIME {
+    while began.elapsed() < time {
         let sent = Instant::now();
         assert!(send(), "a record was refused:\n{}", worker.log());
         taken.push(sent.elapsed());

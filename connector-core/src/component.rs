@@ -1,7 +1,8 @@
 //! What a library offers: plugins with their names, configuration schemas and factories.
 
 use std::fmt;
-use std::sync::Arc;
+use std::ops::Deref;
+use std::sync::{Arc, LazyLock};
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -78,6 +79,31 @@ pub enum Factory {
     Sink(Create<dyn Sink>),
 }
 
+/// The JSON schema of a configuration. It is made when somebody looks at it first, because a start looks at those of few
+/// plugins, and then shared.
+#[derive(Clone)]
+pub struct ConfigSchema(Arc<LazyLock<Value, Box<dyn FnOnce() -> Value + Send>>>);
+
+impl ConfigSchema {
+    fn new(make: impl FnOnce() -> Value + Send + 'static) -> Self {
+        Self(Arc::new(LazyLock::new(Box::new(make))))
+    }
+}
+
+impl From<Value> for ConfigSchema {
+    fn from(schema: Value) -> Self {
+        Self::new(|| schema)
+    }
+}
+
+impl Deref for ConfigSchema {
+    type Target = Value;
+
+    fn deref(&self) -> &Value {
+        &self.0
+    }
+}
+
 /// One plugin, without its type.
 #[derive(Clone)]
 pub struct Component {
@@ -88,8 +114,7 @@ pub struct Component {
     pub summary: String,
     /// What it promises; empty when it does not say.
     pub delivery: String,
-    /// JSON schema of the configuration.
-    pub schema: Value,
+    pub schema: ConfigSchema,
     pub factory: Factory,
 }
 
@@ -107,7 +132,7 @@ impl Component {
             version: version.to_owned(),
             summary: P::SUMMARY.to_owned(),
             delivery: P::DELIVERY.to_owned(),
-            schema: schemars::schema_for!(P::Config).to_value(),
+            schema: ConfigSchema::new(|| schemars::schema_for!(P::Config).to_value()),
             factory,
         }
     }

@@ -405,7 +405,7 @@ def secured(run, port, controller_port, *ports):
     more = {
         "listeners": addresses, "advertised.listeners": addresses,
         "listener.security.protocol.map": ",".join(f"{name}:{protocol}" for name, protocol in protocols.items()),
-        "connections.max.reauth.ms": 5000,
+        "connections.max.reauth.ms": int(os.environ.get("SIDESTREAM_TEST_REAUTH_MS", "5000")),
         "ssl.keystore.type": "PEM", "ssl.keystore.location": folder / "broker.pem",
         "ssl.truststore.type": "PEM", "ssl.truststore.location": folder / "ca.pem",
         "listener.name.mtls.ssl.client.auth": "required",

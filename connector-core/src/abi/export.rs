@@ -101,7 +101,7 @@ fn component_table(host: Host, library: &'static str, component: crate::Componen
         version: forever(component.version.clone()),
         summary: forever(component.summary.clone()),
         delivery: forever(component.delivery.clone()),
-        config_schema: forever(wire::text(&component.schema)),
+        config_schema: forever(wire::text(&*component.schema)),
         vtable,
         context: std::ptr::from_ref(Box::leak(Box::new(Exported { component, host, library }))).cast(),
     })))

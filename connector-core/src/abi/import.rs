@@ -150,8 +150,9 @@ unsafe fn component(at: *const Component, options: &Options) -> Result<crate::Co
         version: text(table.version, "version")?,
         summary: text(table.summary, "summary")?,
         delivery: text(table.delivery, "delivery")?,
-        schema: wire::parse(&text(table.config_schema, "config_schema")?)
-            .map_err(|error| format!("`config_schema` {error}"))?,
+        schema: wire::parse::<serde_json::Value>(&text(table.config_schema, "config_schema")?)
+            .map_err(|error| format!("`config_schema` {error}"))?
+            .into(),
         name,
         factory,
     })

@@ -73,7 +73,7 @@ fn transforms(registry: &Registry, definitions: &mut Map<String, Value>) -> Valu
 /// The keys of a plugin, once `key` names it.
 fn when(key: &str, component: &Component, definitions: &mut Map<String, Value>) -> Value {
     let classes: Vec<&String> = [&component.name].into_iter().chain(&component.aliases).collect();
-    let keys = loosened(component.schema.clone(), &component.name, definitions);
+    let keys = loosened(serde_json::Value::clone(&component.schema), &component.name, definitions);
     json!({
         "if": {"properties": {key: {"enum": classes}}, "required": [key]},
         "then": {"properties": keys.get("properties").cloned().unwrap_or_else(|| json!({}))},

@@ -163,6 +163,8 @@ pub fn settings(
     map.extend(overrides.clone());
     let bootstrap = worker.bootstrap_servers.clone().unwrap_or_default();
     map.entry("bootstrap.servers".to_owned()).or_insert(bootstrap);
+    // Figures that a broker may ask clients for (KIP-714): keeping them ready costs 400 KiB a client.
+    map.entry("enable.metrics.push".to_owned()).or_insert_with(|| "false".to_owned());
     let tokens = auth::translate(&mut map, handle)?;
     let ignored = translate(&mut map, role)?;
     tracing::debug!(?role, ?ignored, "client keys without a counterpart in librdkafka");
