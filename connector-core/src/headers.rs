@@ -8,8 +8,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, ListArray, MutableArrayData, RecordBatch, StringArray, StructArray,
-    make_array, new_null_array,
+    Array, ArrayRef, AsArray, BinaryArray, ListArray, MutableArrayData, RecordBatch, StringArray,
+    StructArray, make_array, new_null_array,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Fields};
@@ -35,7 +35,7 @@ fn fields() -> Fields {
 pub struct Entries {
     keys: Vec<String>,
     values: Vec<Option<Vec<u8>>>,
-    schemas: Vec<String>,
+    schemas: Vec<Option<String>>,
 }
 
 impl Entries {
@@ -43,7 +43,14 @@ impl Entries {
     pub fn push(&mut self, key: &str, value: Option<Vec<u8>>, schema: &str) {
         self.keys.push(key.to_owned());
         self.values.push(value);
-        self.schemas.push(schema.to_owned());
+        self.schemas.push(Some(schema.to_owned()));
+    }
+
+    /// A header as Kafka has it.
+    pub fn push_bytes(&mut self, key: &str, value: Vec<u8>) {
+        self.keys.push(key.to_owned());
+        self.values.push(Some(value));
+        self.schemas.push(None);
     }
 
     pub fn len(&self) -> usize {
@@ -58,14 +65,18 @@ impl Entries {
         let columns: Vec<ArrayRef> = vec![
             Arc::new(StringArray::from_iter_values(&self.keys)),
             Arc::new(self.values.iter().map(Option::as_ref).collect::<BinaryArray>()),
-            Arc::new(StringArray::from_iter_values(&self.schemas)),
+            Arc::new(self.schemas.iter().map(Option::as_ref).collect::<StringArray>()),
         ];
         Ok(StructArray::try_new(fields(), columns, None)?)
     }
 }
 
 /// Adds to each record, behind the headers that it has, those of `entries` that `of` names for its row.
-pub fn append(records: &RecordBatch, entries: &Entries, of: impl Fn(usize) -> Range<usize>) -> Result<RecordBatch> {
+pub fn append(
+    records: &RecordBatch,
+    entries: &Entries,
+    of: impl Fn(usize) -> Range<usize>,
+) -> Result<RecordBatch> {
     let added = entries.array()?.into_data();
     let before = Envelope::of(records)?.headers();
     let known = match before {
@@ -79,8 +90,8 @@ pub fn append(records: &RecordBatch, entries: &Entries, of: impl Fn(usize) -> Ra
             (headers.value_offsets()[row] as usize, headers.value_offsets()[row + 1] as usize)
         });
         let new = of(row);
-        all.extend(0, start, end);
-        all.extend(1, new.start, new.end);
+        all.try_extend(0, start, end)?;
+        all.try_extend(1, new.start, new.end)?;
         lengths.push(end - start + new.len());
     }
     let item = Arc::new(Field::new("item", DataType::Struct(fields()), false));

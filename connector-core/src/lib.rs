@@ -7,6 +7,7 @@ pub mod abi;
 pub mod batch;
 pub mod component;
 pub mod config;
+pub mod document;
 pub mod envelope;
 pub mod error;
 pub mod failpoint;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::array::{BooleanArray, RecordBatch};
 
 use crate::batch::TopicPartition;
+use crate::document::DocumentTransform;
 use crate::envelope::Needs;
 use crate::error::{Rejection, Result};
 
@@ -60,6 +61,12 @@ pub trait Transform: Send + Sync + 'static {
     /// Whether it leaves records out that it does not reject: `sidestream verify` cannot tell those from lost ones.
     fn filters(&self) -> bool {
         true
+    }
+
+    /// How it changes keys or values without a schema, for a transform that looks at one record at a time: neighbours then
+    /// share one reading and one writing. It is what `apply` does to them.
+    fn documents(&self) -> Option<&dyn DocumentTransform> {
+        None
     }
 
     /// An error fails the task; a record that cannot be changed is a [`Rejection`].

@@ -181,9 +181,7 @@ impl<'t> Value<'t> {
             DataType::Decimal128(_, scale) => Self::Decimal(number!(Decimal128Type), *scale),
             DataType::Date32 => Self::Instant(i64::from(number!(Date32Type)) * DAY_MILLIS),
             DataType::Date64 => Self::Instant(number!(Date64Type)),
-            DataType::Time32(TimeUnit::Second) => {
-                Self::Instant(i64::from(number!(Time32SecondType)) * 1000)
-            }
+            DataType::Time32(TimeUnit::Second) => Self::Instant(i64::from(number!(Time32SecondType)) * 1000),
             DataType::Time32(_) => Self::Instant(number!(Time32MillisecondType).into()),
             DataType::Time64(TimeUnit::Nanosecond) => {
                 Self::Instant(number!(Time64NanosecondType) / 1_000_000)
@@ -192,9 +190,7 @@ impl<'t> Value<'t> {
             DataType::Timestamp(TimeUnit::Second, _) => {
                 Self::Instant(number!(TimestampSecondType).saturating_mul(1000))
             }
-            DataType::Timestamp(TimeUnit::Millisecond, _) => {
-                Self::Instant(number!(TimestampMillisecondType))
-            }
+            DataType::Timestamp(TimeUnit::Millisecond, _) => Self::Instant(number!(TimestampMillisecondType)),
             DataType::Timestamp(TimeUnit::Microsecond, _) => {
                 Self::Instant(number!(TimestampMicrosecondType).div_euclid(1000))
             }
@@ -221,11 +217,7 @@ fn read(text: &str) -> Option<Value<'_>> {
         },
         _ => {
             let number = cursor.number().ok()?;
-            if number.integral {
-                Value::Int64(number.integer()?)
-            } else {
-                Value::Float64(number.float()?)
-            }
+            if number.integral { Value::Int64(number.integer()?) } else { Value::Float64(number.float()?) }
         }
     })
 }
@@ -278,10 +270,16 @@ fn unread<'t>(cursor: &mut Cursor<'t>) -> Option<&'t str> {
     cursor.skip_blanks();
     let start = cursor.at;
     match cursor.peek()? {
-        b'"' => drop(cursor.string().ok()?),
+        b'"' => {
+            cursor.string().ok()?;
+        }
         b'{' | b'[' => scan::value(cursor, &mut |_, _| {}).ok()?,
-        b't' | b'f' | b'n' => drop(cursor.word().ok()?),
-        _ => drop(cursor.number().ok()?),
+        b't' | b'f' | b'n' => {
+            cursor.word().ok()?;
+        }
+        _ => {
+            cursor.number().ok()?;
+        }
     }
     Some(cursor.since(start))
 }
@@ -310,7 +308,9 @@ mod tests {
 
     #[test]
     fn members_are_put_in_place_appended_and_taken_out_and_the_last_of_equal_names_counts_c_01() {
-        let Value::Object(mut object) = Value::Json(r#"{"a":1,"b":2,"a":3,"\u0061b":4}"#).open() else { panic!() };
+        let Value::Object(mut object) = Value::Json(r#"{"a":1,"b":2,"a":3,"\u0061b":4}"#).open() else {
+            panic!()
+        };
         assert_eq!(object.get("a"), Some(&Value::Json("3")));
         assert_eq!(object.get("ab"), Some(&Value::Json("4")));
         object.insert("b", Value::Text("x\"".into()));

@@ -25,6 +25,12 @@ fn compare(path: &str, expected: &RawValue, actual: &RawValue) -> Result<(), Str
             Some(inner) if inner.trim_matches('"').parse::<f64>().is_ok_and(|n| have.parse() == Ok(n)) => {
                 Ok(())
             }
+            // Java 17 does not always write the shortest digits of a float32.
+            Some(inner)
+                if want.starts_with("{\"$float32\"") && inner.parse::<f32>() == have.parse::<f32>() =>
+            {
+                Ok(())
+            }
             Some(inner) => compare(path, raw(inner)?, actual),
             None => differ(),
         },
@@ -76,7 +82,9 @@ fn array(text: &str) -> serde_json::Result<Vec<&RawValue>> {
 fn tagged(text: &str) -> Option<&str> {
     let object = object(text).ok().filter(|object| object.len() == 1)?;
     let (tag, value) = object.into_iter().next()?;
-    ["$int8", "$int16", "$int32", "$float32", "$float64", "$bigint", "$decimal"].contains(&tag.as_str()).then(|| value.get())
+    ["$int8", "$int16", "$int32", "$float32", "$float64", "$bigint", "$decimal"]
+        .contains(&tag.as_str())
+        .then(|| value.get())
 }
 
 fn same_number(expected: &str, actual: &str) -> bool {

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use connector_core::arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray};
+use connector_core::arrow::array::{
+    Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray,
+};
 use connector_core::arrow::datatypes::{DataType, Field};
 use connector_core::envelope::{self, EnvelopeBuilder, KEY, VALUE};
 use connector_core::headers::{self, Entries};
@@ -68,9 +70,8 @@ impl Case {
         let Some(input) = &self.input else {
             return Err("configuration accepted; Connect refuses it".to_owned());
         };
-        let sink = input.get("offset").is_some();
         let topic = input["topic"].as_str().unwrap_or_default();
-        let partition = if sink { input["partition"].as_i64().unwrap_or_default() as i32 } else { -1 };
+        let partition = input["partition"].as_i64().map_or(-1, |partition| partition as i32);
         let meta = Meta { partition: TopicPartition::new(topic, partition) };
         let records = record(input)?;
         let (applies, out) = match &made {
@@ -102,9 +103,10 @@ impl Case {
                 }
                 match out.runs.into_iter().find(|run| run.records.num_rows() > 0) {
                     None => (topic.to_owned(), None),
-                    Some(run) => {
-                        (run.topic.map_or_else(|| topic.to_owned(), |topic| topic.to_string()), Some(run.records))
-                    }
+                    Some(run) => (
+                        run.topic.map_or_else(|| topic.to_owned(), |topic| topic.to_string()),
+                        Some(run.records),
+                    ),
                 }
             }
         };
@@ -123,7 +125,7 @@ impl Case {
     fn make(&self, components: &[Component]) -> Result<Made, String> {
         let find = |class: &str| {
             let answers = |component: &&Component| component.aliases.iter().any(|alias| alias == class);
-            components.iter().find(answers).ok_or_else(|| panic!("there is no {class}"))
+            components.iter().find(answers).ok_or_else(|| format!("there is no {class}"))
         };
         let checked = |component: &Component, config: &Map<String, Value>| {
             component.check(&flat(config)).map_err(|problems| problems[0].to_string())
@@ -240,8 +242,10 @@ fn compare(expected: &Value, topic: &str, records: &RecordBatch) -> Result<(), S
         json::same(&want.to_string(), &have).map_err(|why| format!("{name}: {why}"))?;
     }
     let have = headers_of(records)?;
-    let want: Vec<Value> = expected["headers"].as_array().into_iter().flatten().map(untagged_headers).collect();
-    json::same(&Value::from(want).to_string(), &Value::from(have).to_string()).map_err(|why| format!("headers: {why}"))
+    let want: Vec<Value> =
+        expected["headers"].as_array().into_iter().flatten().map(untagged_headers).collect();
+    json::same(&Value::from(want).to_string(), &Value::from(have).to_string())
+        .map_err(|why| format!("headers: {why}"))
 }
 
 /// Tags of numbers stay: the comparison knows them. A null with a schema is a null.
@@ -284,7 +288,9 @@ fn shown(records: &RecordBatch, name: &str) -> Result<String, String> {
 }
 
 fn headers_of(records: &RecordBatch) -> Result<Vec<Value>, String> {
-    let Some(headers) = Envelope::of(records).map_err(|e| e.to_string())?.headers() else { return Ok(Vec::new()) };
+    let Some(headers) = Envelope::of(records).map_err(|e| e.to_string())?.headers() else {
+        return Ok(Vec::new());
+    };
     let entries = headers.value(0);
     let entries = entries.as_struct();
     let (keys, values) = (entries.column(0).as_string::<i32>(), entries.column(1).as_binary::<i32>());

@@ -9,6 +9,7 @@ mod streams;
 #[path = "../support/mod.rs"]
 mod support;
 mod topics;
+mod transforms;
 mod whole;
 
 use std::collections::BTreeMap;

@@ -14,10 +14,7 @@ use connector_core::value::Value;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::kit::{
-    FieldTransform, Origin, Refusal, Refused, Typed, build, names, object,
-    problem, yes,
-};
+use crate::kit::{FieldTransform, Origin, Refusal, Refused, Typed, build, names, object, problem, yes};
 
 #[derive(Deserialize, JsonSchema)]
 pub struct Config {
@@ -101,7 +98,9 @@ fn cast<'t>(value: Value<'t>, target: Target) -> Result<Value<'t>, Refusal> {
         Value::Float32(n) => Number::Float((*n).into()),
         Value::Float64(n) => Number::Float(*n),
         Value::Text(text) => return from_text(text, target),
-        Value::Bytes(bytes) if target == Target::String => return Ok(Value::Text(STANDARD.encode(bytes).into())),
+        Value::Bytes(bytes) if target == Target::String => {
+            return Ok(Value::Text(STANDARD.encode(bytes).into()));
+        }
         Value::Instant(millis) if target == Target::String => return Ok(Value::Text(iso(*millis).into())),
         Value::Decimal(..) if target == Target::String => {
             let mut text = Vec::new();
@@ -177,7 +176,12 @@ fn from_text<'t>(text: &str, target: Target) -> Result<Value<'t>, Refusal> {
 }
 
 /// A typed column as another type; rows that cannot be are refused.
-fn column(field: &Field, array: &ArrayRef, target: Target, refused: &mut Refused) -> Result<ArrayRef, Refusal> {
+fn column(
+    field: &Field,
+    array: &ArrayRef,
+    target: Target,
+    refused: &mut Refused,
+) -> Result<ArrayRef, Refusal> {
     match field.data_type() {
         DataType::Struct(_) => return Err(unsupported("STRUCT")),
         DataType::Map(..) => return Err(unsupported("MAP")),
@@ -230,7 +234,8 @@ impl FieldTransform for Cast {
         for entry in config.spec.split(',').map(str::trim) {
             let parts: Vec<&str> = entry.trim_end_matches(':').split(':').map(str::trim).collect();
             let named = |name: &str| {
-                Target::named(name).ok_or_else(|| wrong("names a type that there is not, or to which nothing is cast"))
+                Target::named(name)
+                    .ok_or_else(|| wrong("names a type that there is not, or to which nothing is cast"))
             };
             match parts[..] {
                 [""] if config.spec.trim().is_empty() => return Err(wrong("names no field to cast")),

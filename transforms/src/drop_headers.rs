@@ -49,8 +49,10 @@ impl Transform for DropHeaders {
     fn apply(&self, records: RecordBatch, _: &Meta) -> Result<Transformed> {
         let Some(headers) = Envelope::of(&records)?.headers() else { return Ok(Transformed::one(records)) };
         let keys = headers.values().as_struct().column(0).as_string::<i32>();
-        let keep: BooleanArray =
-            keys.iter().map(|key| Some(!key.is_some_and(|key| self.headers.iter().any(|h| h == key)))).collect();
+        let keep: BooleanArray = keys
+            .iter()
+            .map(|key| Some(!key.is_some_and(|key| self.headers.iter().any(|h| h == key))))
+            .collect();
         if keep.true_count() == keep.len() {
             return Ok(Transformed::one(records));
         }
@@ -60,12 +62,14 @@ impl Transform for DropHeaders {
         });
         let offsets = OffsetBuffer::from_lengths(lengths);
         // A list array may begin behind the first of its values.
-        let (first, last) = (headers.value_offsets()[0] as usize, headers.value_offsets()[headers.len()] as usize);
+        let (first, last) =
+            (headers.value_offsets()[0] as usize, headers.value_offsets()[headers.len()] as usize);
         let used = headers.values().slice(first, last - first);
         let kept = arrow::compute::filter(&used, &keep.slice(first, last - first))?;
         let field = records.schema_ref().field_with_name(HEADERS)?;
         let list = ListArray::try_new(item(headers), offsets, kept, headers.nulls().cloned())?;
-        let field = Field::new(HEADERS, list.data_type().clone(), true).with_metadata(field.metadata().clone());
+        let field =
+            Field::new(HEADERS, list.data_type().clone(), true).with_metadata(field.metadata().clone());
         Ok(Transformed::one(envelope::with_column(&records, field, Arc::new(list))?))
     }
 }

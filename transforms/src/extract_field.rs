@@ -69,6 +69,7 @@ fn path(text: &str) -> Option<Vec<String>> {
 impl FieldTransform for ExtractField {
     type Config = Config;
     names!("ExtractField");
+    const SCHEMA_OF_NULLS_STAYS: bool = false;
     const SUMMARY: &'static str = "Takes one field out and drops the rest.";
 
     fn create(config: Config) -> Result<Self, Vec<ConfigProblem>> {
@@ -76,7 +77,11 @@ impl FieldTransform for ExtractField {
         let path = match config.syntax.trim().to_ascii_uppercase().as_str() {
             "V1" => vec![field.to_owned()],
             "V2" => path(field).ok_or_else(|| {
-                problem("field", "has a backtick without its pair", "write \\` for a backtick that is part of a name")
+                problem(
+                    "field",
+                    "has a backtick without its pair",
+                    "write \\` for a backtick that is part of a name",
+                )
             })?,
             _ => return Err(problem("field.syntax.version", "is neither V1 nor V2", "")),
         };

@@ -41,7 +41,9 @@ impl Flatten {
                 Value::Object(inner) => self.members(&joined, inner, to)?,
                 value @ (Value::Instant(_) | Value::Decimal(..)) => {
                     let class = value.class();
-                    let message = format!("Flatten transformation was passed a value of type class {class} {UNSUPPORTED}");
+                    let message = format!(
+                        "Flatten transformation was passed a value of type class {class} {UNSUPPORTED}"
+                    );
                     return Err(message.into());
                 }
                 value => to.insert(joined, value),
@@ -50,7 +52,13 @@ impl Flatten {
         Ok(())
     }
 
-    fn columns(&self, prefix: &str, from: &StructArray, optional: bool, out: &mut (Vec<FieldRef>, Vec<ArrayRef>)) -> Result<(), Refusal> {
+    fn columns(
+        &self,
+        prefix: &str,
+        from: &StructArray,
+        optional: bool,
+        out: &mut (Vec<FieldRef>, Vec<ArrayRef>),
+    ) -> Result<(), Refusal> {
         for (field, column) in from.fields().iter().zip(from.columns()) {
             let name = self.name(prefix, field.name());
             // What is below a null is null too.
@@ -77,7 +85,8 @@ impl Flatten {
 impl FieldTransform for Flatten {
     type Config = Config;
     names!("Flatten");
-    const SUMMARY: &'static str = "Puts nested fields side by side, under joined names; lists stay as they are.";
+    const SUMMARY: &'static str =
+        "Puts nested fields side by side, under joined names; lists stay as they are.";
 
     fn create(config: Config) -> Result<Self, Vec<ConfigProblem>> {
         Ok(Self { delimiter: config.delimiter.trim().to_owned() })
@@ -96,7 +105,8 @@ impl FieldTransform for Flatten {
         let mut out = (Vec::new(), Vec::new());
         // Whether the whole is null does not make its fields optional.
         let (fields, columns, _) = structs.clone().into_parts();
-        let inside = StructArray::try_new_with_length(fields, columns, None, structs.len()).map_err(|e| e.to_string())?;
+        let inside = StructArray::try_new_with_length(fields, columns, None, structs.len())
+            .map_err(|e| e.to_string())?;
         self.columns("", &inside, false, &mut out)?;
         values.replaced(out.0, out.1, false)
     }

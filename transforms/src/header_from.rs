@@ -12,14 +12,14 @@ use connector_core::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::kit::{Names, Part, Refusal, Refused, Typed, object, problem, rejection, yes};
+use crate::kit::{Names, Part, Refusal, Refused, Typed, object, problem, yes};
 
 #[derive(Deserialize, JsonSchema)]
 pub struct Config {
     /// Fields whose values become headers.
-    fields: Names,
+    fields: Names<false>,
     /// Names of the headers, one for each field.
-    headers: Names,
+    headers: Names<false>,
     /// Whether a field stays where it is.
     operation: Operation,
     /// Whether a null becomes the default of its field, where it has one.
@@ -57,7 +57,11 @@ impl<P: Part> Plugin for HeaderFrom<P> {
     fn create(config: Config, _: &TaskInfo) -> Result<Self, Vec<ConfigProblem>> {
         let (fields, headers) = (config.fields.0, config.headers.0);
         if fields.len() != headers.len() {
-            return Err(problem("headers", "has not as many entries as `fields`", "name a header for each field"));
+            return Err(problem(
+                "headers",
+                "has not as many entries as `fields`",
+                "name a header for each field",
+            ));
         }
         Ok(Self {
             pairs: fields.into_iter().zip(headers).collect(),
@@ -98,7 +102,7 @@ impl<P: Part> Transform for HeaderFrom<P> {
     fn apply(&self, records: RecordBatch, _: &Meta) -> Result<Transformed> {
         let Some((at, field)) = records.schema_ref().column_with_name(P::COLUMN) else {
             let message = self.wants("Map objects supported in absence of schema", "null");
-            let rejected = (0..records.num_rows()).map(|row| rejection(row, message.clone())).collect();
+            let rejected = (0..records.num_rows()).map(|row| message.clone().at(row)).collect();
             return Ok(Transformed { runs: Vec::new(), rejected });
         };
         let given = Typed { field: field.clone(), array: records.column(at).clone() };
@@ -106,14 +110,14 @@ impl<P: Part> Transform for HeaderFrom<P> {
         let (typed, made, refused) = match out {
             Ok(out) => out,
             Err(refusal) => {
-                let rejected = (0..records.num_rows()).map(|row| rejection(row, refusal.clone())).collect();
+                let rejected = (0..records.num_rows()).map(|row| refusal.clone().at(row)).collect();
                 return Ok(Transformed { runs: Vec::new(), rejected });
             }
         };
         let out = envelope::with_column(&records, typed.field, typed.array)?;
         let out = headers::append(&out, &made.entries, |row| made.of(row))?;
         let rows: Vec<usize> = refused.iter().map(|(row, _)| *row).collect();
-        let rejected = refused.into_iter().map(|(row, refusal)| rejection(row, refusal)).collect();
+        let rejected = refused.into_iter().map(|(row, refusal)| refusal.at(row)).collect();
         Ok(Transformed { runs: vec![Run::new(envelope::without_rows(&out, &rows)?)], rejected })
     }
 }
@@ -172,7 +176,8 @@ impl<P: Part> HeaderFrom<P> {
             let schema = Schema::of_column(&column.field)?.to_json(None).to_string();
             columns.push((header, column, schema));
         }
-        let fields: Vec<_> = columns.iter().map(|(_, column, _)| std::sync::Arc::new(column.field.clone())).collect();
+        let fields: Vec<_> =
+            columns.iter().map(|(_, column, _)| std::sync::Arc::new(column.field.clone())).collect();
         let mut encoders = Vec::with_capacity(columns.len());
         for (field, (_, column, _)) in fields.iter().zip(&columns) {
             let encoder = Encoder::new(field, &column.array, DecimalFormat::Base64);

@@ -44,8 +44,9 @@ impl FieldTransform for HoistField {
         let nullable = optional || array.logical_null_count() > 0;
         let inner = Field::new(&self.field, field.data_type().clone(), nullable).with_metadata(metadata);
         let columns: Vec<ArrayRef> = vec![array.clone()];
-        let structs = StructArray::try_new_with_length(vec![Arc::new(inner)].into(), columns, None, array.len())
-            .map_err(|e| e.to_string())?;
+        let structs =
+            StructArray::try_new_with_length(vec![Arc::new(inner)].into(), columns, None, array.len())
+                .map_err(|e| e.to_string())?;
         let data_type = structs.data_type().clone();
         Ok(values.with(data_type, [].into(), Arc::new(structs)))
     }

@@ -103,9 +103,9 @@ impl FieldTransform for InsertField {
             replace: config.replace_null_with_default,
         };
         match &made {
-            Self { topic: None, partition: None, offset: None, timestamp: None, fixed: None, .. } => {
-                Err(problem("", "No field insertion configured", "name a field, such as `topic.field: topic`"))
-            }
+            Self { topic: None, partition: None, offset: None, timestamp: None, fixed: None, .. } => Err(
+                problem("", "No field insertion configured", "name a field, such as `topic.field: topic`"),
+            ),
             _ => Ok(made),
         }
     }
@@ -138,8 +138,6 @@ impl FieldTransform for InsertField {
         let (mut fields, mut columns) = (structs.fields().to_vec(), structs.columns().to_vec());
         let rows = structs.len();
         let mut put = |field: Field, column: ArrayRef| {
-            // A record without a timestamp or partition has none, whatever the field promises.
-            let field = if column.null_count() > 0 { field.with_nullable(true) } else { field };
             fields.push(Arc::new(field) as FieldRef);
             columns.push(column);
         };

@@ -19,6 +19,8 @@ mod regex_router;
 mod replace_field;
 mod rows;
 mod set_schema_metadata;
+#[cfg(test)]
+mod tests;
 mod timestamp_converter;
 mod timestamp_router;
 mod user;

@@ -55,9 +55,11 @@ impl MaskField {
             });
         };
         let number = || {
-            parse_decimal(replacement).ok_or_else(|| Refusal::from("Unable to convert the replacement to a number"))
+            parse_decimal(replacement)
+                .ok_or_else(|| Refusal::from("Unable to convert the replacement to a number"))
         };
-        let float = || number().map(|(digits, scale)| format!("{digits}e{}", -scale).parse().unwrap_or(f64::NAN));
+        let float =
+            || number().map(|(digits, scale)| format!("{digits}e{}", -scale).parse().unwrap_or(f64::NAN));
         // BigDecimal's conversions: the fraction is cut off, then the high bits are.
         #[allow(clippy::cast_possible_truncation)]
         Ok(match value {
@@ -76,7 +78,9 @@ impl MaskField {
             }
             other => {
                 let class = other.class();
-                return Err(format!("Cannot mask value of type class {class} with custom replacement.").into());
+                return Err(
+                    format!("Cannot mask value of type class {class} with custom replacement.").into()
+                );
             }
         })
     }
@@ -151,7 +155,9 @@ fn scalar(field: &Field, value: &Value<'_>) -> Result<ArrayRef, Refusal> {
     };
     let array = crate::kit::build(&kind, std::iter::once(cell));
     let array = match field.data_type() {
-        DataType::Date32 | DataType::Time32(_) => compute::cast(&array, &DataType::Int32).map_err(|e| e.to_string())?,
+        DataType::Date32 | DataType::Time32(_) => {
+            compute::cast(&array, &DataType::Int32).map_err(|e| e.to_string())?
+        }
         _ => array,
     };
     compute::cast(&array, field.data_type()).map_err(|e| e.to_string().into())
@@ -184,7 +190,8 @@ impl FieldTransform for MaskField {
         let values = values.defaults(self.replace)?;
         let structs = values.structs(PURPOSE)?;
         let null = || format!("Only Struct objects supported for [{PURPOSE}], found: null");
-        refused.extend((0..structs.len()).filter(|row| structs.is_null(*row)).map(|row| (row, null().into())));
+        refused
+            .extend((0..structs.len()).filter(|row| structs.is_null(*row)).map(|row| (row, null().into())));
         let mut columns = Vec::with_capacity(structs.num_columns());
         for (field, column) in structs.fields().iter().zip(structs.columns()) {
             let masks = self.fields.contains(field.name());

@@ -6,7 +6,7 @@ use connector_core::{ConfigProblem, Meta, Needs, Plugin, Result, Run, TaskInfo, 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::kit::{problem, rejection};
+use crate::kit::{Refusal, problem};
 
 #[derive(Deserialize, JsonSchema)]
 pub struct Config {
@@ -30,8 +30,9 @@ impl Plugin for RegexRouter {
     const SUMMARY: &'static str = "Changes the topic by a regular expression.";
 
     fn create(config: Config, _: &TaskInfo) -> Result<Self, Vec<ConfigProblem>> {
-        let regex = Pattern::new(config.regex.trim())
-            .map_err(|error| problem("regex", format!("is no regular expression: {error}"), "Java's syntax"))?;
+        let regex = Pattern::new(config.regex.trim()).map_err(|error| {
+            problem("regex", format!("is no regular expression: {error}"), "Java's syntax")
+        })?;
         Ok(Self { regex, replacement: config.replacement.trim().to_owned() })
     }
 }
@@ -53,7 +54,7 @@ impl Transform for RegexRouter {
         Ok(match self.regex.replace_first(topic, &self.replacement) {
             Ok(new) => Transformed { runs: vec![Run::to_topic(new, records)], rejected: Vec::new() },
             Err(message) => {
-                let rejected = (0..records.num_rows()).map(|row| rejection(row, message.as_str().into()));
+                let rejected = (0..records.num_rows()).map(|row| Refusal::from(message.as_str()).at(row));
                 Transformed { runs: Vec::new(), rejected: rejected.collect() }
             }
         })

@@ -7,7 +7,7 @@ use connector_core::value::{Object, Value};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::kit::{FieldTransform, Origin, Refusal, Refused, Renames, Typed, names, object, yes};
+use crate::kit::{FieldTransform, Names, Origin, Refusal, Refused, Renames, Typed, names, object, yes};
 
 const PURPOSE: &str = "field replacement";
 
@@ -15,10 +15,10 @@ const PURPOSE: &str = "field replacement";
 pub struct Config {
     /// Fields to leave out; it wins over `include`.
     #[serde(default)]
-    exclude: Vec<String>,
+    exclude: Names<true, true>,
     /// The only fields to keep; empty: all.
     #[serde(default)]
-    include: Vec<String>,
+    include: Names<true, true>,
     /// `old:new` pairs. `include` and `exclude` look at the old names.
     #[serde(default)]
     renames: Renames,
@@ -53,7 +53,12 @@ impl FieldTransform for ReplaceField {
 
     fn create(config: Config) -> Result<Self, Vec<ConfigProblem>> {
         let Config { exclude, include, renames, replace_null_with_default } = config;
-        Ok(Self { exclude, include, renames: renames.0, replace: replace_null_with_default })
+        Ok(Self {
+            exclude: exclude.0,
+            include: include.0,
+            renames: renames.0,
+            replace: replace_null_with_default,
+        })
     }
 
     fn document<'t>(&self, value: Value<'t>, _: usize, _: &Origin<'_>) -> Result<Value<'t>, Refusal> {

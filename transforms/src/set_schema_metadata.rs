@@ -37,7 +37,11 @@ impl FieldTransform for SetSchemaMetadata {
     fn create(config: Config) -> Result<Self, Vec<ConfigProblem>> {
         let Config { name, version, replace_null_with_default: replace } = config;
         if name.is_none() && version.is_none() {
-            return Err(problem("", "Neither schema name nor version configured", "set `schema.name` or `schema.version`"));
+            return Err(problem(
+                "",
+                "Neither schema name nor version configured",
+                "set `schema.name` or `schema.version`",
+            ));
         }
         Ok(Self { name: name.map(|name| name.trim().to_owned()), version, replace })
     }

@@ -98,7 +98,10 @@ impl TimestampConverter {
             }
             other => {
                 let class = other.class();
-                return Err(format!("TimestampConverter does not support class {class} objects as timestamps").into());
+                return Err(format!(
+                    "TimestampConverter does not support class {class} objects as timestamps"
+                )
+                .into());
             }
         };
         Ok(match (self.target, &self.format) {
@@ -129,7 +132,9 @@ impl TimestampConverter {
 
     fn column(&self, field: &Field, array: &ArrayRef, refused: &mut Refused) -> Result<ArrayRef, Refusal> {
         let known = match field.data_type() {
-            DataType::Int64 | DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null => true,
+            DataType::Int64 | DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null => {
+                true
+            }
             t => t.is_temporal(),
         };
         if !known {
@@ -151,12 +156,18 @@ impl TimestampConverter {
 impl FieldTransform for TimestampConverter {
     type Config = Config;
     names!("TimestampConverter");
-    const SUMMARY: &'static str = "Converts points in time between numbers, texts and Connect's types for them.";
+    const SCHEMA_OF_NULLS_STAYS: bool = false;
+    const SUMMARY: &'static str =
+        "Converts points in time between numbers, texts and Connect's types for them.";
 
     fn create(config: Config) -> Result<Self, Vec<ConfigProblem>> {
         let pattern = config.format.trim();
         if config.target == Target::String && pattern.is_empty() {
-            return Err(problem("format", "is missing", "texts need a pattern, such as `yyyy-MM-dd'T'HH:mm:ssXXX`"));
+            return Err(problem(
+                "format",
+                "is missing",
+                "texts need a pattern, such as `yyyy-MM-dd'T'HH:mm:ssXXX`",
+            ));
         }
         let format = match pattern {
             "" => None,
@@ -203,8 +214,7 @@ impl FieldTransform for TimestampConverter {
         for (field, column) in structs.fields().iter().zip(structs.columns()) {
             if *field.name() == self.field {
                 let column = self.column(field, column, refused)?;
-                let nullable = field.is_nullable() || column.null_count() > 0;
-                fields.push(Arc::new(self.field(field.name(), nullable)));
+                fields.push(Arc::new(self.field(field.name(), field.is_nullable())));
                 columns.push(column);
             } else {
                 fields.push(field.clone());

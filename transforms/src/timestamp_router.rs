@@ -10,7 +10,7 @@ use connector_core::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::kit::rejection;
+use crate::kit::Refusal;
 
 #[derive(Deserialize, JsonSchema)]
 pub struct Config {
@@ -81,7 +81,7 @@ impl Transform for TimestampRouter {
                     });
                     topics[at].1.push(u32::try_from(row).unwrap_or(u32::MAX));
                 }
-                Err(message) => rejected.push(rejection(row, message.into())),
+                Err(message) => rejected.push(Refusal::from(message).at(row)),
             }
         }
         let mut runs = Vec::with_capacity(topics.len());

@@ -12,7 +12,7 @@ use connector_core::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::kit::{Names, Refusal, Refused, Typed, object, rejection, yes};
+use crate::kit::{Names, Refusal, Refused, Typed, object, yes};
 
 const PURPOSE: &str = "copying fields from value to key";
 
@@ -39,10 +39,7 @@ impl Plugin for ValueToKey {
     const SUMMARY: &'static str = "Makes the key of fields of the value.";
 
     fn create(config: Config, _: &TaskInfo) -> Result<Self, Vec<ConfigProblem>> {
-        let mut fields = config.fields.0;
-        let mut seen = std::collections::HashSet::new();
-        fields.retain(|field| seen.insert(field.clone()));
-        Ok(Self { fields, replace: config.replace_null_with_default })
+        Ok(Self { fields: config.fields.0, replace: config.replace_null_with_default })
     }
 }
 
@@ -67,18 +64,19 @@ impl Transform for ValueToKey {
                 Ok(Typed { field, array }) => {
                     let null = |row: usize| nulls.as_ref().is_some_and(|nulls| nulls.is_null(row));
                     let message = format!("Only Struct objects supported for [{PURPOSE}], found: null");
-                    let refused = (0..rows).filter(|row| null(*row)).map(|row| (row, message.as_str().into()));
+                    let refused =
+                        (0..rows).filter(|row| null(*row)).map(|row| (row, message.as_str().into()));
                     (field.with_name(KEY), array, refused.collect())
                 }
                 Err(refusal) => {
-                    let rejected = (0..rows).map(|row| rejection(row, refusal.clone())).collect();
+                    let rejected = (0..rows).map(|row| refusal.clone().at(row)).collect();
                     return Ok(Transformed { runs: Vec::new(), rejected });
                 }
             }
         };
         let out = envelope::with_column(&records, field, keys)?;
         let rows: Vec<usize> = refused.iter().map(|(row, _)| *row).collect();
-        let rejected = refused.into_iter().map(|(row, refusal)| rejection(row, refusal)).collect();
+        let rejected = refused.into_iter().map(|(row, refusal)| refusal.at(row)).collect();
         Ok(Transformed { runs: vec![Run::new(envelope::without_rows(&out, &rows)?)], rejected })
     }
 }

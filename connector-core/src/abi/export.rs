@@ -83,7 +83,11 @@ pub fn table(host: Host, about: About, components: Vec<crate::Component>) -> &'s
 }
 
 /// `None` for a predicate, which the boundary does not have.
-fn component_table(host: Host, library: &'static str, component: crate::Component) -> Option<*const Component> {
+fn component_table(
+    host: Host,
+    library: &'static str,
+    component: crate::Component,
+) -> Option<*const Component> {
     let forever = |text: String| Str::new(Box::leak(text.into_boxed_str()));
     let (kind, vtable) = match component.kind() {
         Kind::Source => (1, std::ptr::from_ref(&source::VTABLE).cast::<c_void>()),

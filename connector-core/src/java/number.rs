@@ -54,7 +54,9 @@ pub fn parse_double(text: &str) -> Option<f64> {
         "NaN" => f64::NAN,
         "Infinity" => f64::INFINITY,
         _ => {
-            let plain = magnitude.strip_suffix(['f', 'F', 'd', 'D']).filter(|_| !is_hex(magnitude) || magnitude.contains(['p', 'P']));
+            let plain = magnitude
+                .strip_suffix(['f', 'F', 'd', 'D'])
+                .filter(|_| !is_hex(magnitude) || magnitude.contains(['p', 'P']));
             let plain = plain.unwrap_or(magnitude);
             if is_hex(plain) {
                 hexadecimal(&plain[2..])?
@@ -132,9 +134,14 @@ mod tests {
 
     #[test]
     fn doubles_are_read_as_java_reads_them_t_03() {
-        for (text, number) in
-            [("1.5f", 1.5), ("0x1p3", 8.0), (" 2 ", 2.0), ("+1e3", 1000.0), (".5", 0.5), ("-Infinity", f64::NEG_INFINITY)]
-        {
+        for (text, number) in [
+            ("1.5f", 1.5),
+            ("0x1p3", 8.0),
+            (" 2 ", 2.0),
+            ("+1e3", 1000.0),
+            (".5", 0.5),
+            ("-Infinity", f64::NEG_INFINITY),
+        ] {
             assert_eq!(parse_double(text), Some(number), "{text}");
         }
         assert!(parse_double("NaN").is_some_and(f64::is_nan));

@@ -69,12 +69,15 @@ impl Pattern {
 
     /// The number of a group: further digits belong to it for as long as there is such a group.
     fn group<'r>(&self, text: &'r str) -> Result<(usize, &'r str), String> {
-        let digit = |at: usize| text.as_bytes().get(at).filter(|b| b.is_ascii_digit()).map(|b| usize::from(b - b'0'));
+        let digit =
+            |at: usize| text.as_bytes().get(at).filter(|b| b.is_ascii_digit()).map(|b| usize::from(b - b'0'));
         let groups = self.first.captures_len();
         let mut number = match digit(0) {
             Some(number) if number < groups => number,
             Some(number) => return Err(format!("No group {number}")),
-            None if text.is_empty() => return Err("Illegal group reference: group index is missing".to_owned()),
+            None if text.is_empty() => {
+                return Err("Illegal group reference: group index is missing".to_owned());
+            }
             None => return Err("Illegal group reference".to_owned()),
         };
         let mut at = 1;
@@ -124,16 +127,31 @@ fn translate(pattern: &str) -> Result<String, String> {
             continue;
         }
         if next == '\\' {
-            let length = 1 + rest[1..].chars().next().map_or(0, char::len_utf8);
+            let mut length = 1 + rest[1..].chars().next().map_or(0, char::len_utf8);
+            // `\p{L}`, `\x{1F600}`: what is in the braces belongs to it.
+            if rest[length..].starts_with('{') {
+                length += rest[length..].find('}').map_or(0, |end| end + 1);
+            }
             out.push_str(&rest[..length]);
             rest = &rest[length..];
             continue;
+        }
+        if next == '{' && !in_class && !is_repetition(rest) {
+            return Err("a `{` that begins no repetition: write `\\{` for a brace".to_owned());
         }
         in_class = (in_class || next == '[') && next != ']';
         out.push(next);
         rest = &rest[next.len_utf8()..];
     }
     Ok(out)
+}
+
+/// Whether a text begins with `{2}`, `{2,}` or `{2,3}`.
+fn is_repetition(text: &str) -> bool {
+    let Some((inside, _)) = text[1..].split_once('}') else { return false };
+    let (low, high) = inside.split_once(',').unwrap_or((inside, ""));
+    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    !low.is_empty() && digits(low) && digits(high)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray, GenericListArray, OffsetSizeTrait};
 use arrow::datatypes::*;
 use arrow::error::ArrowError;
 use arrow::json::writer::{NullableEncoder, make_encoder};
@@ -279,6 +279,8 @@ impl EncoderFactory for ConnectForms {
             DataType::Decimal64(_, scale) => decimal!(Decimal64Type, *scale),
             DataType::Decimal128(_, scale) => decimal!(Decimal128Type, *scale),
             DataType::Decimal256(_, scale) => decimal!(Decimal256Type, *scale),
+            DataType::List(item) => list(item, array.as_list::<i32>(), options)?,
+            DataType::LargeList(item) => list(item, array.as_list::<i64>(), options)?,
             DataType::Map(entry, _) => map(entry, array, options)?,
             _ => return Ok(None),
         }))
@@ -293,6 +295,28 @@ fn quoted(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     out.push(b'"');
     write(out);
     out.push(b'"');
+}
+
+/// As arrow's own, but with the item's field: its name may be that of one of Connect's types.
+fn list<'a, O: OffsetSizeTrait>(
+    item: &'a FieldRef,
+    lists: &'a GenericListArray<O>,
+    options: &'a EncoderOptions,
+) -> Result<NullableEncoder<'a>, ArrowError> {
+    let values: &'a ArrayRef = lists.values();
+    let mut items = Encoder(make_encoder(item, values, options)?);
+    Ok(each(lists, move |row, out| {
+        out.push(b'[');
+        let offsets = lists.value_offsets();
+        let end = |at: usize| offsets.get(at).map_or(0, |offset| offset.as_usize());
+        for at in end(row)..end(row + 1) {
+            if at > end(row) {
+                out.push(b',');
+            }
+            items.encode(at, out);
+        }
+        out.push(b']');
+    }))
 }
 
 /// An object when the keys are strings, otherwise a list of `[key, value]`.

@@ -13,11 +13,11 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, Scalar, StructArray};
 use arrow::compute;
 use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
-pub use payload::{Datum, Pairs, array, datum};
 use payload::text_of;
-pub use text::{parse_text, payload_text, text_of_value};
+pub use payload::{Datum, Pairs, array, datum};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+pub use text::{parse_text, payload_text, text_of_value};
 
 use crate::error::ConnectError;
 use crate::json::{DATE, DECIMAL, NAME, TIME, TIMESTAMP};
@@ -270,7 +270,7 @@ impl Schema {
 
     /// The schema of a field. What has no type of its own in Connect gets the one that its JSON form has: plain dates
     /// and times are strings, plain decimals doubles, unsigned integers the next larger type.
-    fn of(field: &Field) -> Result<Self, String> {
+    pub fn of(field: &Field) -> Result<Self, String> {
         let metadata = |key: &str| field.metadata().get(key).cloned();
         let name = metadata(NAME);
         let named = |known: &str| name.as_deref() == Some(known);

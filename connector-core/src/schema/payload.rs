@@ -117,11 +117,7 @@ fn float(json: &str) -> f64 {
 }
 
 /// Reads a value by its schema; an error is in Connect's words, without the value.
-pub fn datum(
-    schema: &Schema,
-    json: Option<&RawValue>,
-    default_for_null: bool,
-) -> Result<Datum, String> {
+pub fn datum(schema: &Schema, json: Option<&RawValue>, default_for_null: bool) -> Result<Datum, String> {
     let json = match json.map(RawValue::get) {
         Some(json) if json != "null" => json,
         _ => {

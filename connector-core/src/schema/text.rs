@@ -225,8 +225,11 @@ impl<'t> Parser<'t> {
         let (mut values, mut items) = (Vec::new(), None);
         while self.has_next() {
             if self.consume("]") {
-                let Some(items) = items else { return Ok((None, Datum::List(values.into_iter().map(|(_, v)| v).collect()))) };
-                let values = values.into_iter().map(|value| aligned(&items, value)).collect::<Result<_, _>>()?;
+                let Some(items) = items else {
+                    return Ok((None, Datum::List(values.into_iter().map(|(_, v)| v).collect())));
+                };
+                let values =
+                    values.into_iter().map(|value| aligned(&items, value)).collect::<Result<_, _>>()?;
                 return Ok((Some(Schema::plain(Kind::Array(Box::new(items)), false)), Datum::List(values)));
             }
             if self.consume(",") {
@@ -253,7 +256,8 @@ impl<'t> Parser<'t> {
                     let plain = entries.into_iter().map(|(key, value)| (key.1, value.1));
                     return Ok((None, Datum::Map(plain.collect())));
                 };
-                let entries = entries.into_iter().map(|(k, v)| Ok((aligned(&keys, k)?, aligned(&values, v)?)));
+                let entries =
+                    entries.into_iter().map(|(k, v)| Ok((aligned(&keys, k)?, aligned(&values, v)?)));
                 let entries = entries.collect::<Result<_, _>>()?;
                 let kind = Kind::Map(Box::new(keys), Box::new(values));
                 return Ok((Some(Schema::plain(kind, false)), Datum::Map(entries)));
@@ -281,7 +285,9 @@ fn common(previous: Option<Schema>, latest: Option<&Schema>) -> Option<Schema> {
     let Some(latest) = latest else { return previous };
     let Some(previous) = previous else { return Some(latest.clone()) };
     let rank = |kind: &Kind| {
-        [Kind::Int8, Kind::Int16, Kind::Int32, Kind::Int64, Kind::Float, Kind::Double].iter().position(|k| k == kind)
+        [Kind::Int8, Kind::Int16, Kind::Int32, Kind::Int64, Kind::Float, Kind::Double]
+            .iter()
+            .position(|k| k == kind)
     };
     match (rank(&previous.kind), rank(&latest.kind)) {
         (Some(a), Some(b)) => Some(if b >= a { latest.clone() } else { previous }),
@@ -297,7 +303,10 @@ fn aligned(schema: &Schema, (own, value): Parsed) -> Result<Datum, Unclear> {
         Datum::Null => Err(Unclear),
         #[allow(clippy::cast_precision_loss)]
         Datum::Integer(number) if float => Ok(Datum::Float(number as f64)),
-        value if own.is_some_and(|own| own.type_name() == schema.type_name()) || matches!(value, Datum::Integer(_) | Datum::Float(_)) => {
+        value
+            if own.is_some_and(|own| own.type_name() == schema.type_name())
+                || matches!(value, Datum::Integer(_) | Datum::Float(_)) =>
+        {
             Ok(value)
         }
         _ => Err(Unclear),
@@ -318,7 +327,9 @@ fn temporal(text: &str) -> Option<Parsed> {
             (Some(logical(Kind::Date, DATE)), Datum::Integer(days))
         }
         13 => (Some(logical(Kind::Time, TIME)), Datum::Integer(read("HH:mm:ss.SSS'Z'")?)),
-        24 => (Some(logical(Kind::Timestamp, TIMESTAMP)), Datum::Integer(read("yyyy-MM-dd'T'HH:mm:ss.SSS'Z'")?)),
+        24 => {
+            (Some(logical(Kind::Timestamp, TIMESTAMP)), Datum::Integer(read("yyyy-MM-dd'T'HH:mm:ss.SSS'Z'")?))
+        }
         _ => return None,
     })
 }
@@ -337,10 +348,12 @@ fn number(text: &str) -> Option<Parsed> {
         (true, Some(power)) => (digits % power == 0).then(|| Some(digits / power)),
         (true, None) => (digits == 0).then_some(Some(0)),
         // Too large for any integer.
-        (false, power) => Some(power.and_then(|power| digits.checked_mul(power)).or((digits == 0).then_some(0))),
+        (false, power) => {
+            Some(power.and_then(|power| digits.checked_mul(power)).or((digits == 0).then_some(0)))
+        }
     };
-    if let Some(whole) = whole {
-        let Some(number) = whole.and_then(|whole| i64::try_from(whole).ok()) else { return Some(decimal()) };
+    let long = whole.flatten().and_then(|whole| i64::try_from(whole).ok());
+    if let Some(number) = long {
         let kind = match number {
             _ if i8::try_from(number).is_ok() => Kind::Int8,
             _ if i16::try_from(number).is_ok() => Kind::Int16,
@@ -348,6 +361,10 @@ fn number(text: &str) -> Option<Parsed> {
             _ => Kind::Int64,
         };
         return Some((Some(Schema::plain(kind, false)), Datum::Integer(number)));
+    }
+    // A whole number that is written out is exact.
+    if scale == 0 {
+        return Some(decimal());
     }
     let rough = format!("{digits}e{}", -scale);
     let (small, wide): (f32, f64) = (rough.parse().ok()?, rough.parse().ok()?);
@@ -357,7 +374,6 @@ fn number(text: &str) -> Option<Parsed> {
         _ => decimal(),
     })
 }
-
 
 /// The JSON payload of a value; without a schema, as it is.
 pub fn payload_text(schema: Option<&Schema>, value: &Datum) -> String {

@@ -111,7 +111,7 @@ impl Suite<'_> {
 
     fn form(&self, sink: &dyn Sink) -> Form {
         self.case.form.unwrap_or_else(|| match sink.needs() {
-            Needs::Bytes => Form::Bytes,
+            Needs::Any | Needs::Bytes => Form::Bytes,
             Needs::Document => Form::Document,
             Needs::Columns(_) => Form::Columns,
         })

@@ -72,8 +72,10 @@ impl<'a> From<&'a Entry> for Description<'a> {
 }
 
 pub(super) fn run(plugin: &str, output: Output, registry: &Registry) -> u8 {
-    let Some(entry) = registry.get(plugin) else {
-        if let Err(error) = registry.find(plugin, &[Kind::Source, Kind::Transform, Kind::Sink]) {
+    // `InsertField` alone is none of its two classes, but what people ask for.
+    let Some(entry) = registry.get(plugin).or_else(|| registry.get(&format!("{plugin}$Value"))) else {
+        let kinds = [Kind::Source, Kind::Transform, Kind::Predicate, Kind::Sink];
+        if let Err(error) = registry.find(plugin, &kinds) {
             eprintln!("error: {}\n  hint: {}", error.message, error.hint);
         }
         return WRONG_CONFIG;

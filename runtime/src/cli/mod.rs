@@ -18,6 +18,7 @@ mod progress;
 mod reference;
 mod run;
 mod schema;
+mod simulate;
 mod validate;
 mod verify;
 
@@ -63,6 +64,8 @@ enum Command {
     Validate(FileArgs),
     /// Print what the running connectors would do if the files OLD were replaced by NEW; needs no worker.
     Diff(diff::Args),
+    /// Take records through the converters and transforms of a connector and show them after each; no sink, no commit.
+    Simulate(simulate::Args),
     /// Compare what is in the stores of sinks with what they have acknowledged: delivered once, missing or doubled.
     Verify(verify::Args),
     /// Ask a running worker whether it is live, started or ready: exit code 0 if so. For containers without curl.
@@ -154,9 +157,12 @@ fn dispatch(command: Command, mut registry: Registry) -> u8 {
         Command::Plugins(args) => &args.files,
         Command::Describe(args) => &args.files,
         // These read their files again, or have others to compare them with: they look for libraries themselves.
-        Command::Run(_) | Command::Diff(_) | Command::Probe(_) | Command::Schema(_) | Command::Reference => {
-            &Vec::new()
-        }
+        Command::Run(_)
+        | Command::Diff(_)
+        | Command::Simulate(_)
+        | Command::Probe(_)
+        | Command::Schema(_)
+        | Command::Reference => &Vec::new(),
     };
     if !add_libraries(files, &mut registry) {
         return WRONG_CONFIG;
@@ -164,6 +170,7 @@ fn dispatch(command: Command, mut registry: Registry) -> u8 {
     match command {
         Command::Run(args) => run::run(&args, registry),
         Command::Diff(args) => diff::run(&args, &registry),
+        Command::Simulate(args) => simulate::run(&args, &registry),
         Command::Probe(args) => probe::run(&args),
         Command::Validate(args) => validate::run(&args, &registry),
         Command::Verify(args) => verify::run(&args, &registry),

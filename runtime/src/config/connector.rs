@@ -4,8 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use connector_core::config::{self, nearest};
-use connector_core::{Component, ConfigMap, Kind, TaskInfo};
 use connector_core::java::Pattern;
+use connector_core::{Component, ConfigMap, Kind, TaskInfo};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
@@ -308,9 +308,6 @@ pub(super) fn read(
     let mut converter = |side| converter::at_connector(side, &mut settings, worker, !is_sink, report);
     let (key_converter, value_converter) = (converter(Side::Key), converter(Side::Value));
     let header_converter = converter(Side::Header);
-    if source.is_some() {
-        settings.inert("header.converter", report);
-    }
     java_only(&["producer.override.", "consumer.override.", "admin.override."], &mut settings, report);
     let direct = is_sink && source.is_some();
     let errors = common

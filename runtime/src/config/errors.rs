@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use connector_core::java::Pattern;
 use super::connector::TopicSelection;
 use super::diagnostic::Report;
 use super::framework::ConnectorKeys;
@@ -10,6 +9,7 @@ use super::settings::Settings;
 use super::topics::name_problem;
 use super::worker::WorkerConfig;
 use crate::task::retry::RetryPolicy;
+use connector_core::java::Pattern;
 
 const TOPIC: &str = "errors.deadletterqueue.topic.name";
 
@@ -174,9 +174,7 @@ fn check_topic(
             );
             settings.error("topics", message, hint, report);
         }
-        TopicSelection::Pattern(pattern)
-            if Pattern::new(pattern).is_ok_and(|regex| regex.matches(name)) =>
-        {
+        TopicSelection::Pattern(pattern) if Pattern::new(pattern).is_ok_and(|regex| regex.matches(name)) => {
             let message = format!(
                 "The DLQ topic '{shown}' may not be matched by the regex for the topics ('topics.regex={}') consumed by the \
                  connector",

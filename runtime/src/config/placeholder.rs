@@ -5,10 +5,10 @@ use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use connector_core::java::Pattern;
 use super::diagnostic::Report;
 use super::properties;
 use super::remote::{self, SecretCache, Service};
+use connector_core::java::Pattern;
 
 /// Looks up an environment variable.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;

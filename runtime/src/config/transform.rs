@@ -39,6 +39,11 @@ fn predicates(checker: &mut Checker<'_>, settings: &mut Settings, report: &mut R
     settings.know("predicates", false, report);
     let mut declared = Predicates::new();
     for name in names {
+        if declared.contains_key(&name) {
+            let hint = "give the second one a name of its own";
+            settings.error("predicates", format!("the predicate `{name}` is named twice"), hint, report);
+            continue;
+        }
         let prefix = format!("predicates.{name}.");
         let type_key = format!("{prefix}type");
         settings.inert(&format!("{prefix}plugin.version"), report);
@@ -49,7 +54,9 @@ fn predicates(checker: &mut Checker<'_>, settings: &mut Settings, report: &mut R
                 let kinds = &[Kind::Predicate];
                 let keys =
                     PluginKeys { class: &class, class_key: &type_key, prefix: &prefix, kinds, direct: false };
-                checker.plugin(&keys, settings, report).and_then(|(component, config)| Some((component, config?)))
+                checker
+                    .plugin(&keys, settings, report)
+                    .and_then(|(component, config)| Some((component, config?)))
             }
             None => {
                 if settings.is_resolved(&type_key) {

@@ -6,18 +6,19 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field};
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::DataType;
 use async_trait::async_trait;
 use connector_core::config::ConfigProblem;
 use connector_core::json::{self, DecimalFormat, Encoder};
-use connector_core::schema::{Datum, Pairs, Schema, array, datum, with_defaults};
-use connector_core::{ConnectError, Form, Needs, Rejection, Result, Run, Transformed, envelope};
+use connector_core::schema::{Pairs, Schema, datum, with_defaults};
+use connector_core::{ConnectError, Form, Needs, Result, Transformed};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::json::{Config, surrounded, syntax};
-use super::{Converter, columns, part, replaced, stage, undecoded};
+use super::stretch::{self, Held};
+use super::{Converter, part, replaced};
 
 const NO_ENVELOPE: &str = "JsonConverter with schemas.enable requires \"schema\" and \"payload\" fields and may not \
 contain additional fields. If you are trying to deserialize plain JSON data, set schemas.enable=false in your \
@@ -30,20 +31,6 @@ pub(super) struct JsonSchemaConverter {
     content: Option<Arc<Schema>>,
     cache: Mutex<HashMap<String, Arc<Schema>>>,
     cache_size: usize,
-}
-
-/// What one record holds.
-enum Held {
-    Null,
-    Document(String),
-    Typed(Arc<Schema>, Datum),
-}
-
-/// Records in a row that have one schema (`None`: documents).
-struct Stretch {
-    schema: Option<Arc<Schema>>,
-    rows: Vec<usize>,
-    values: Vec<Held>,
 }
 
 impl JsonSchemaConverter {
@@ -114,65 +101,6 @@ impl JsonSchemaConverter {
         let value = datum(&schema, Some(payload), self.default_for_null).map_err(wrong)?;
         Ok(Held::Typed(schema, value))
     }
-
-    /// Reads all rows into stretches of one schema.
-    fn stretches(&self, values: &arrow::array::BinaryArray, column: &str) -> (Vec<Stretch>, Vec<Rejection>) {
-        let (mut stretches, mut rejected, mut text) = (Vec::<Stretch>::new(), Vec::new(), Vec::new());
-        for row in 0..values.len() {
-            let value =
-                if values.is_null(row) { Ok(Held::Null) } else { self.read(values.value(row), &mut text) };
-            let value = match value {
-                Ok(value) => value,
-                Err(error) => {
-                    rejected.push(Rejection::new(row, stage(column), error));
-                    continue;
-                }
-            };
-            let schema = match &value {
-                // A record without a value goes with its neighbours.
-                Held::Null => stretches.last().and_then(|s| s.schema.clone()),
-                Held::Document(_) => None,
-                Held::Typed(schema, _) => Some(schema.clone()),
-            };
-            match stretches.last_mut() {
-                Some(last) if last.schema == schema => {
-                    last.rows.push(row);
-                    last.values.push(value);
-                }
-                _ => stretches.push(Stretch { schema, rows: vec![row], values: vec![value] }),
-            }
-        }
-        (stretches, rejected)
-    }
-}
-
-impl Stretch {
-    fn column(&self, column: &str) -> Result<(Field, ArrayRef)> {
-        let Some(schema) = &self.schema else {
-            let texts =
-                self.values.iter().map(|v| if let Held::Document(text) = v { Some(text) } else { None });
-            return Ok((
-                Form::Document.field(column, DataType::Utf8),
-                Arc::new(texts.collect::<StringArray>()),
-            ));
-        };
-        let values: Vec<_> = self
-            .values
-            .iter()
-            .map(|v| if let Held::Typed(_, datum) = v { Some(datum) } else { None })
-            .collect();
-        let field = Form::Columns.field(column, schema.data_type());
-        let metadata = schema.column_metadata(field.metadata().clone());
-        Ok((field.with_metadata(metadata), array(schema, &values)?))
-    }
-
-    /// The records of this stretch, with its values as their column.
-    fn records(&self, records: &RecordBatch, column: &str) -> Result<RecordBatch> {
-        let mut others: Vec<usize> = (0..records.num_rows()).collect();
-        others.retain(|row| self.rows.binary_search(row).is_err());
-        let (field, array) = self.column(column)?;
-        envelope::with_column(&envelope::without_rows(records, &others)?, field, array)
-    }
 }
 
 #[async_trait]
@@ -185,24 +113,8 @@ impl Converter for JsonSchemaConverter {
         if matches!(needs, Needs::Any | Needs::Bytes) {
             return Ok(Transformed::one(records));
         }
-        let (stretches, mut rejected) = self.stretches(undecoded(&records, column)?, column);
-        let mut runs = Vec::with_capacity(stretches.len());
-        for stretch in &stretches {
-            let part = stretch.records(&records, column)?;
-            let out = match (needs, &stretch.schema) {
-                (Needs::Columns(fields), Some(_)) => columns::conform(part, column, fields)?,
-                (Needs::Columns(fields), None) => columns::read(part, column, fields)?,
-                _ => Transformed::one(part),
-            };
-            runs.extend(out.runs);
-            rejected.extend(out.rejected.into_iter().map(|rejection| {
-                let row = stretch.rows.get(rejection.row).copied().unwrap_or_default();
-                Rejection { row, ..rejection }
-            }));
-        }
-        rejected.sort_by_key(|r| r.row);
-        runs.retain(|run: &Run| run.records.num_rows() > 0);
-        Ok(Transformed { runs, rejected })
+        let mut text = Vec::new();
+        stretch::decode(&records, column, needs, |bytes| self.read(bytes, &mut text))
     }
 
     async fn encode(&self, records: RecordBatch, column: &'static str) -> Result<Transformed> {
@@ -231,6 +143,7 @@ impl Converter for JsonSchemaConverter {
 mod tests {
     use super::*;
     use arrow::array::{BinaryArray, Int64Array};
+    use arrow::datatypes::Field;
     use connector_core::envelope::{EnvelopeBuilder, OFFSET, VALUE};
 
     fn converter(pairs: &[(&str, &str)]) -> Arc<dyn Converter> {

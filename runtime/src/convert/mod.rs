@@ -6,6 +6,8 @@ mod header;
 mod json;
 mod json_schema;
 mod numbers;
+mod simple_header;
+mod stretch;
 mod string;
 
 use std::sync::Arc;

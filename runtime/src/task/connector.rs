@@ -17,7 +17,7 @@ use super::sink::{Engine, Restore, SinkTask};
 use super::status::{FINISHED, State, TaskStatus};
 use super::worker::Worker;
 use crate::config::{ConnectorConfig, ConverterUse, PluginUse, TopicSelection, TransformUse};
-use crate::convert::{self, Converter};
+use crate::convert::{self, Converter, HeaderConverter};
 use crate::kafka::client::{self, Role};
 use crate::kafka::consumer::{self, ConsumerOptions};
 
@@ -309,11 +309,15 @@ pub(super) fn converters(connector: &ConnectorConfig) -> Result<(Arc<dyn Convert
     ))
 }
 
-/// Of a sink that reads from Kafka. Keys whose converter leaves them alone are not looked at.
-fn sink_converters(connector: &ConnectorConfig) -> Result<SinkConverters> {
-    let (key, value) = converters(connector)?;
+pub(super) fn header_converter(connector: &ConnectorConfig) -> Result<HeaderConverter> {
     let ConverterUse { class, config } = &connector.header_converter;
-    let header = convert::header_converter(class, config).map_err(wrong_config)?;
+    convert::header_converter(class, config).map_err(wrong_config)
+}
+
+/// Of a sink that reads from Kafka. Keys whose converter leaves them alone are not looked at.
+pub(super) fn sink_converters(connector: &ConnectorConfig) -> Result<SinkConverters> {
+    let (key, value) = converters(connector)?;
+    let header = header_converter(connector)?;
     let key = Some(key).filter(|key| !key.class().ends_with("ByteArrayConverter"));
     Ok(SinkConverters { key, value, header })
 }

@@ -21,7 +21,7 @@ use super::recipe::Packed;
 use super::sink::{Engine, Restore, SinkTask};
 use super::status::{AT_LEAST_ONCE, EXACTLY_ONCE, StatusBoard, TaskStatus};
 use crate::config::{SecretSet, Tolerance};
-use crate::convert;
+use crate::convert::{self, HeaderConverter};
 
 const RECORDS: i64 = 83;
 
@@ -267,7 +267,7 @@ impl Reader for Member {
 fn engine(world: &Shared, full: usize) -> Engine {
     let sink: Arc<dyn Sink> = Files::new(world, full);
     let value = convert::converter("ByteArrayConverter", &ConfigMap::new(), false).unwrap();
-    let converters = SinkConverters { key: None, value, header: None };
+    let converters = SinkConverters { key: None, value, header: HeaderConverter::default() };
     Engine { pipeline: Pipeline::to_sink(converters, Vec::new(), &sink.needs()), sink }
 }
 

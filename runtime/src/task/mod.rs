@@ -30,6 +30,7 @@ pub mod recipe;
 mod restart;
 pub mod retry;
 pub mod samples;
+pub mod simulation;
 pub mod sink;
 pub mod source;
 mod source_connector;

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::DataType;
+use connector_core::document::{self, DocumentTransform, Origin};
 use connector_core::envelope::{self, KEY, VALUE};
 use connector_core::{
-    ConnectError, Envelope, Form, Meta, Needs, Offset, Rejection, Result, Run, Stage, TopicPartition,
-    Predicate, Transform, Transformed,
+    ConnectError, Envelope, Form, Meta, Needs, Offset, Predicate, Rejection, Result, Run, Stage,
+    TopicPartition, Transform, Transformed,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -34,6 +35,85 @@ enum Step {
     /// From whatever form a source gave.
     Give(Needs),
     Transform(TransformStep),
+}
+
+impl Step {
+    /// For people.
+    fn name(&self) -> String {
+        match self {
+            Self::Keys => "key converter".to_owned(),
+            Self::Headers => "header converter".to_owned(),
+            Self::Decode(_) | Self::Encode | Self::Give(_) => "value converter".to_owned(),
+            Self::Transform(step) => format!("transform `{}`", step.name),
+        }
+    }
+
+    /// Whether a value without a schema can go through both with one reading and one writing.
+    fn shares_with(&self, next: &Self) -> bool {
+        match (self.documents(), next.documents()) {
+            (Some(this), Some(next)) => this.column() == next.column(),
+            _ => false,
+        }
+    }
+
+    fn documents(&self) -> Option<&dyn DocumentTransform> {
+        match self {
+            Self::Transform(step) if step.predicate.is_none() => step.transform.documents(),
+            _ => None,
+        }
+    }
+}
+
+/// Neighbouring transforms of a column without a schema.
+struct Chain<'a> {
+    /// Their names, for traces.
+    name: String,
+    steps: Vec<&'a TransformStep>,
+    transforms: Vec<&'a dyn DocumentTransform>,
+    column: &'static str,
+}
+
+impl<'a> Chain<'a> {
+    /// `None`: what the run has there is not of that form.
+    fn of(steps: &'a [Step], run: &Run) -> Option<Self> {
+        let transforms: Vec<_> = steps.iter().filter_map(Step::documents).collect();
+        let column = transforms.first()?.column();
+        let field = run.records.schema_ref().field_with_name(column).ok()?;
+        if Form::of(field) != Form::Document || field.data_type() != &DataType::Utf8 {
+            return None;
+        }
+        let steps: Vec<_> = steps
+            .iter()
+            .filter_map(|step| if let Step::Transform(step) = step { Some(step) } else { None })
+            .collect();
+        let name = steps.iter().map(|step| step.name.as_str()).collect::<Vec<_>>().join(",");
+        Some(Self { name, steps, transforms, column })
+    }
+
+    fn change(&self, run: Run, partition: &TopicPartition, done: &mut Processed) -> Result<Run> {
+        let Run { topic, partition: destination, records } = run;
+        let of = topic.clone().unwrap_or_else(|| partition.topic.clone());
+        let meta = Meta { partition: TopicPartition::new(of, partition.partition) };
+        let (changed, refused) = {
+            let origin = Origin::of(&records, &meta)?;
+            document::change(&self.transforms, records[self.column].as_string(), &origin)
+        };
+        let field = Form::Document.field(self.column, DataType::Utf8);
+        let out = envelope::with_column(&records, field, Arc::new(changed))?;
+        let rows: Vec<usize> = refused.iter().map(|refused| refused.row).collect();
+        for document::Refused { row, by, why } in refused {
+            if let Some(step) = self.steps.get(by) {
+                reject(
+                    done,
+                    &records,
+                    vec![why.at(row)],
+                    &step.class,
+                    &format!("transform `{}`: ", step.name),
+                );
+            }
+        }
+        Ok(Run { topic, partition: destination, records: envelope::without_rows(&out, &rows)? })
+    }
 }
 
 /// A transform of a connector.
@@ -69,8 +149,7 @@ pub struct SinkConverters {
     /// `None`: keys stay bytes.
     pub key: Option<Arc<dyn Converter>>,
     pub value: Arc<dyn Converter>,
-    /// `None`: any header will do.
-    pub header: Option<HeaderConverter>,
+    pub header: HeaderConverter,
 }
 
 /// The stages of a task in order.
@@ -81,7 +160,7 @@ pub struct Pipeline {
     key_reader: Option<Arc<dyn Converter>>,
     /// Writes keys after everything else.
     key_writer: Option<Arc<dyn Converter>>,
-    header: Option<HeaderConverter>,
+    header: HeaderConverter,
     /// What may pass is tried again, as the connector's configuration says; without it, it is not.
     retrying: Option<(Arc<TaskStatus>, CancellationToken)>,
 }
@@ -108,7 +187,14 @@ pub struct Processed {
 
 impl Pipeline {
     fn new(steps: Vec<Step>, converter: Arc<dyn Converter>) -> Self {
-        Self { steps, converter, key_reader: None, key_writer: None, header: None, retrying: None }
+        Self {
+            steps,
+            converter,
+            key_reader: None,
+            key_writer: None,
+            header: HeaderConverter::default(),
+            retrying: None,
+        }
     }
 
     /// From Kafka's bytes to what the sink needs: key, value, headers, transforms, as far as they are looked at.
@@ -120,7 +206,7 @@ impl Pipeline {
             steps.push(Step::Transform(step));
         }
         give(&mut steps, &mut held, needs);
-        if header.is_some() {
+        if header.may_refuse() {
             // A record whose value cannot be read either is refused for its value.
             let after = usize::from(matches!(steps.first(), Some(Step::Decode(_))));
             steps.insert(after, Step::Headers);
@@ -160,6 +246,12 @@ impl Pipeline {
         Self { key_writer: Some(key_converter), ..Self::new(steps, converter) }
     }
 
+    /// Writes the headers that transforms make with this converter.
+    #[must_use]
+    pub fn with_headers(self, header: HeaderConverter) -> Self {
+        Self { header, ..self }
+    }
+
     /// With retries of what fails in a way that may pass.
     #[must_use]
     pub fn retrying(self, status: Arc<TaskStatus>, stop: CancellationToken) -> Self {
@@ -176,26 +268,15 @@ impl Pipeline {
 
     pub async fn process(&self, run: Run, partition: &TopicPartition) -> Result<Processed> {
         let mut done = Processed { runs: vec![run], ..Processed::default() };
-        for step in &self.steps {
+        for steps in self.steps.chunk_by(Step::shares_with) {
             let mut next = Vec::with_capacity(done.runs.len());
             for run in std::mem::take(&mut done.runs) {
-                if run.records.num_rows() == 0 {
-                    continue;
-                }
-                let runs = match step {
-                    Step::Transform(step) => {
-                        let span = step!("transform", transform = step.name);
-                        self.transform(step, &run, partition, &mut done).instrument(span).await?
-                    }
-                    _ => self.convert(step, run.records, &mut done).instrument(step!("convert")).await?,
-                };
-                next.extend(runs.into_iter().map(|mut out| {
-                    out.topic = out.topic.or_else(|| run.topic.clone());
-                    out.partition = out.partition.or(run.partition);
-                    out
-                }));
+                next.extend(self.advance(steps, run, partition, &mut done).await?);
             }
             done.runs = next;
+        }
+        for run in &mut done.runs {
+            run.records = self.header.write(run.records.clone()).await?;
         }
         if let Some(keys) = &self.key_writer {
             self.encode_keys(keys.as_ref(), &mut done).await?;
@@ -203,32 +284,84 @@ impl Pipeline {
         Ok(done)
     }
 
+    /// What each step leaves of a run, by the step's name.
+    pub async fn stages(&self, run: Run, partition: &TopicPartition) -> Result<Vec<(String, Processed)>> {
+        let (mut runs, mut stages) = (vec![run], Vec::new());
+        for step in &self.steps {
+            let mut done = Processed::default();
+            for run in std::mem::take(&mut runs) {
+                let out = self.advance(std::slice::from_ref(step), run, partition, &mut done).await?;
+                done.runs.extend(out);
+            }
+            runs.clone_from(&done.runs);
+            stages.push((step.name(), done));
+        }
+        Ok(stages)
+    }
+
+    /// Takes a run through steps: at once, if they are transforms that work on values without a schema and it has none.
+    async fn advance(
+        &self,
+        steps: &[Step],
+        run: Run,
+        partition: &TopicPartition,
+        done: &mut Processed,
+    ) -> Result<Vec<Run>> {
+        if steps.len() > 1
+            && let Some(chain) = Chain::of(steps, &run)
+        {
+            let span = step!("transform", transform = chain.name);
+            return Ok(vec![span.in_scope(|| chain.change(run, partition, done))?]);
+        }
+        let mut runs = vec![run];
+        for step in steps {
+            let mut next = Vec::with_capacity(runs.len());
+            for run in runs.into_iter().filter(|run| run.records.num_rows() > 0) {
+                let out = match step {
+                    Step::Transform(step) => {
+                        let span = step!("transform", transform = step.name);
+                        self.transform(step, &run, partition, done).instrument(span).await?
+                    }
+                    _ => self.convert(step, run.records, done).instrument(step!("convert")).await?,
+                };
+                next.extend(out.into_iter().map(|mut out| {
+                    out.topic = out.topic.or_else(|| run.topic.clone());
+                    out.partition = out.partition.or(run.partition);
+                    out
+                }));
+            }
+            runs = next;
+        }
+        Ok(runs)
+    }
+
     /// A step that is no transform.
     async fn convert(&self, step: &Step, records: RecordBatch, done: &mut Processed) -> Result<Vec<Run>> {
         let input = records.clone();
         let value = self.converter.as_ref();
-        let (class, out) = match (step, &self.key_reader, &self.header) {
-            (Step::Keys, Some(keys), _) => {
+        let (class, out) = match (step, &self.key_reader) {
+            (Step::Keys, Some(keys)) => {
                 let read = |records| keys.decode(records, KEY, &Needs::Document);
                 (keys.class(), self.attempt(Stage::KeyConverter, records, read).await?)
             }
-            (Step::Headers, _, Some(headers)) => {
+            (Step::Headers, _) => {
+                let headers = &self.header;
                 let check = |records| headers.check(records);
                 (headers.class(), self.attempt(Stage::HeaderConverter, records, check).await?)
             }
-            (Step::Decode(needs), ..) => {
+            (Step::Decode(needs), _) => {
                 let read = |records| async { value.decode(as_bytes(records)?, VALUE, needs).await };
                 (value.class(), self.attempt(Stage::ValueConverter, records, read).await?)
             }
-            (Step::Encode, ..) => {
+            (Step::Encode, _) => {
                 let write = |records| encode(value, records, VALUE);
                 (value.class(), self.attempt(Stage::ValueConverter, records, write).await?)
             }
-            (Step::Give(needs), ..) => {
+            (Step::Give(needs), _) => {
                 let bring = |records| self.bring(records, needs);
                 (value.class(), self.attempt(Stage::ValueConverter, records, bring).await?)
             }
-            (Step::Keys | Step::Headers | Step::Transform(_), ..) => return Ok(vec![Run::new(records)]),
+            (Step::Keys | Step::Transform(_), _) => return Ok(vec![Run::new(records)]),
         };
         reject(done, &input, out.rejected, class, "");
         Ok(out.runs)
@@ -322,9 +455,7 @@ impl Pipeline {
         match (needs, Envelope::of(&records)?.value_form()) {
             (Needs::Any, _)
             | (Needs::Bytes, Form::Bytes)
-            | (Needs::Document, Form::Document | Form::Columns) => {
-                Ok(Transformed::one(records))
-            }
+            | (Needs::Document, Form::Document | Form::Columns) => Ok(Transformed::one(records)),
             (Needs::Bytes, _) => encode(self.converter.as_ref(), records, VALUE).await,
             (Needs::Columns(fields), Form::Columns) => columns::conform(records, VALUE, fields),
             (Needs::Document | Needs::Columns(_), _) => {
@@ -493,7 +624,12 @@ mod tests {
         let pipeline = Pipeline::to_kafka(
             class("StringConverter"),
             class("JsonConverter"),
-            vec![TransformStep { name: "wide".to_owned(), class: "wide".into(), transform: Arc::new(Wide), predicate: None }],
+            vec![TransformStep {
+                name: "wide".to_owned(),
+                class: "wide".into(),
+                transform: Arc::new(Wide),
+                predicate: None,
+            }],
         );
         let records = EnvelopeBuilder::new().value(form, value).build().unwrap();
         let done = pipeline.process(Run::to_topic("t", records), &TopicPartition::new("t", 0)).await.unwrap();

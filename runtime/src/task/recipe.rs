@@ -125,7 +125,11 @@ impl Packed {
             let now = today.transforms.iter().find(|t| t.name == part.name).map(|t| &t.config);
             let config = with_secrets(&component.schema, part.config, now, &today.secrets);
             let predicate = part.predicate.map(|Condition { class, config, negate }| {
-                Ok::<_, ConnectError>(PredicateUse { component: plugin(&class, Kind::Predicate)?, config, negate })
+                Ok::<_, ConnectError>(PredicateUse {
+                    component: plugin(&class, Kind::Predicate)?,
+                    config,
+                    negate,
+                })
             });
             Ok(TransformUse { name: part.name, component, config, predicate: predicate.transpose()? })
         });

@@ -6,7 +6,9 @@ use std::time::Duration;
 use connector_core::{ConnectError, Kind, Result, Source, SourceContext, TaskConfig};
 use futures::future::{join_all, try_join_all};
 
-use super::connector::{converters, expose_source, info, started, transforms, wrong_config};
+use super::connector::{
+    converters, expose_source, header_converter, info, started, transforms, wrong_config,
+};
 use super::pipeline::Pipeline;
 use super::positions::Positions;
 use super::retry;
@@ -167,6 +169,7 @@ impl Worker {
         expose_source(&status, &source);
         let (key, value) = converters(connector)?;
         let pipeline = Pipeline::to_kafka(key, value, transforms(connector, &info)?)
+            .with_headers(header_converter(connector)?)
             .retrying(status.clone(), self.stop.clone());
         let stop = &self.stop;
         let stopped = |result: Result<()>| if stop.is_cancelled() { Ok(()) } else { result };

@@ -3,25 +3,29 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
-/// Names, separated by commas; at least one, none of them blank.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+/// Names, separated by commas; none of them blank, as a rule none of them twice, and only if `EMPTY` none at all.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(try_from = "String")]
-pub(crate) struct Names(pub Vec<String>);
+pub(crate) struct Names<const UNIQUE: bool = true, const EMPTY: bool = false>(pub Vec<String>);
 
-impl TryFrom<String> for Names {
+impl<const UNIQUE: bool, const EMPTY: bool> TryFrom<String> for Names<UNIQUE, EMPTY> {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         let names: Vec<String> = text.split(',').map(|name| name.trim().to_owned()).collect();
         match names.as_slice() {
+            [one] if one.is_empty() && EMPTY => Ok(Self(Vec::new())),
             [one] if one.is_empty() => Err("must not be empty"),
             names if names.iter().any(String::is_empty) => Err("has an empty entry"),
+            names if UNIQUE && (1..names.len()).any(|at| names[..at].contains(&names[at])) => {
+                Err("has an entry twice")
+            }
             _ => Ok(Self(names)),
         }
     }
 }
 
-impl JsonSchema for Names {
+impl<const UNIQUE: bool, const EMPTY: bool> JsonSchema for Names<UNIQUE, EMPTY> {
     fn schema_name() -> std::borrow::Cow<'static, str> {
         "Names".into()
     }

@@ -5,10 +5,11 @@ mod part;
 mod typed;
 
 pub(crate) use list::{Names, Renames};
-pub(crate) use part::{FieldTransform, Key, OnPart, Origin, Part, Refusal, Refused, ValuePart, names, rejection};
+pub(crate) use part::{FieldTransform, Key, OnPart, Part, Refused, ValuePart, names};
 pub(crate) use typed::{Typed, build, class_of, object, schema_name};
 
 use connector_core::ConfigProblem;
+pub(crate) use connector_core::document::{Origin, Refusal};
 
 /// One problem of a configuration.
 pub(crate) fn problem(key: &str, message: impl Into<String>, hint: &str) -> Vec<ConfigProblem> {

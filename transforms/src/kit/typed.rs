@@ -38,13 +38,31 @@ impl Typed {
 
     /// Structs with these fields: name, version, documentation and parameters of the schema stay, as Connect's
     /// `SchemaUtil.copySchemaBasics` has it; that it is optional and its default only if `keep` says so.
-    pub fn replaced(&self, fields: Vec<FieldRef>, columns: Vec<ArrayRef>, keep: bool) -> Result<Self, Refusal> {
+    pub fn replaced(
+        &self,
+        fields: Vec<FieldRef>,
+        columns: Vec<ArrayRef>,
+        keep: bool,
+    ) -> Result<Self, Refusal> {
         let mut seen = std::collections::HashSet::new();
         if let Some(twice) = fields.iter().find(|field| !seen.insert(field.name().as_str())) {
             let name = twice.name();
             return Err(Refusal(format!("Cannot create field because of field name duplication {name}")));
         }
         let (nulls, rows) = (self.array.logical_nulls(), self.array.len());
+        let there = |row: usize| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row));
+        let lacks = |column: &ArrayRef| {
+            column.null_count() > 0 && (0..rows).any(|row| there(row) && column.is_null(row))
+        };
+        // What has no value anywhere (a record without a timestamp) makes a required field optional.
+        let fields: Vec<_> = fields
+            .into_iter()
+            .zip(&columns)
+            .map(|(field, column)| match !field.is_nullable() && lacks(column) {
+                true => Arc::new(field.as_ref().clone().with_nullable(true)),
+                false => field,
+            })
+            .collect();
         let array = StructArray::try_new_with_length(fields.into(), columns, nulls, rows)
             .map_err(|e| Refusal(format!("a struct cannot be made: {e}")))?;
         let mut metadata = self.field.metadata().clone();

@@ -31,8 +31,9 @@ impl Plugin for TopicNameMatches {
         if text.is_empty() {
             return Err(problem("pattern", "is empty", "write a pattern that matches whole topic names"));
         }
-        let pattern = Pattern::new(text)
-            .map_err(|error| problem("pattern", format!("is no regular expression: {error}"), "Java's syntax"))?;
+        let pattern = Pattern::new(text).map_err(|error| {
+            problem("pattern", format!("is no regular expression: {error}"), "Java's syntax")
+        })?;
         Ok(Self { pattern })
     }
 }

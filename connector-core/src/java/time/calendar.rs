@@ -70,7 +70,11 @@ pub(super) fn days_before(year: i64, month: i64, day: i64) -> i64 {
 fn days(year: i64, month: i64, day: i64, gregorian: bool) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let leaps = if gregorian { year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) } else { year.div_euclid(4) - 2 };
+    let leaps = if gregorian {
+        year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400)
+    } else {
+        year.div_euclid(4) - 2
+    };
     year.saturating_mul(365).saturating_add(leaps + of_year - 719_468)
 }
 

@@ -65,7 +65,8 @@ mod tests {
         ] {
             assert_eq!(parse(pattern, text), Some(millis), "{pattern} {text}");
         }
-        for (pattern, text) in [("yyyy-MM-dd", ""), ("yyyy-MM-dd", "2024/01/02"), ("MMM", "Foo"), ("X", "+1")] {
+        for (pattern, text) in [("yyyy-MM-dd", ""), ("yyyy-MM-dd", "2024/01/02"), ("MMM", "Foo"), ("X", "+1")]
+        {
             assert_eq!(parse(pattern, text), None, "{pattern} {text}");
         }
     }

@@ -58,7 +58,8 @@ impl DateFormat {
                 Token::Field(letter, count) => {
                     rest = rest.trim_start_matches([' ', '\t']);
                     // Digits without anything between the fields are divided by the pattern.
-                    let abutting = matches!(self.tokens.get(at + 1), Some(Token::Field(next, n)) if numeric(*next, *n));
+                    let abutting =
+                        matches!(self.tokens.get(at + 1), Some(Token::Field(next, n)) if numeric(*next, *n));
                     rest = found.read(rest, *letter, *count, abutting)?;
                 }
             }
@@ -207,7 +208,8 @@ fn offset(text: &str, minutes: bool, colon: bool) -> Option<(i64, &str)> {
         b'-' => -1,
         _ => return None,
     };
-    let two = |text: &str| text.get(..2).filter(|t| t.bytes().all(|b| b.is_ascii_digit()))?.parse::<i64>().ok();
+    let two =
+        |text: &str| text.get(..2).filter(|t| t.bytes().all(|b| b.is_ascii_digit()))?.parse::<i64>().ok();
     let (hours, mut rest) = (two(&text[1..])?, &text[3..]);
     let mut total = hours * 60;
     if minutes {

@@ -324,7 +324,7 @@ connectors:
 }
 
 #[test]
-fn what_would_lose_records_is_refused_until_it_is_supported() {
+fn a_predicate_that_there_is_not_and_a_negation_of_nothing_are_told_t_11() {
     assert_snapshot!(wrong_yaml("
 connectors:
   a:
@@ -332,25 +332,28 @@ connectors:
     topics: a
     flush.size: 1
     s3.bucket.name: b
-    errors.tolerance: all
-    errors.retry.timeout: 60000
-    errors.deadletterqueue.topic.name: dead
-    transforms: [{name: clean, type: pin-cleaner, predicate: p, negate: true}]
+    transforms:
+      - {name: one, type: pin-cleaner, predicate: q}
+      - {name: two, type: pin-cleaner, negate: true}
+      - {name: three, type: pin-cleaner, predicate: p, negate: perhaps}
     predicates: p
-    predicates.p.type: RecordIsTombstone
 "), @r#"
-    a.yaml:11:51: error: connector "a": `transforms.clean.predicate`: predicates are not supported yet
-      11 | predicate: p, negate: true}]
+    a.yaml:9:40: error: connector "a": there is no predicate named `q`
+      9 | predicate: q}
+        | ^
+      hint: `predicates` declares `p`
+    a.yaml:10:40: error: connector "a": Config 'transforms.two.negate' was provided but there is no config 'transforms.two.predicate' defining a predicate to be negated.
+      10 | negate: true}
          | ^
-      hint: without it the transform would apply to every record; take both out for now
-    a.yaml:11:65: error: connector "a": `transforms.clean.negate`: predicates are not supported yet
-      11 | negate: true}]
+      hint: name the predicate, or take `negate` out
+    a.yaml:11:56: error: connector "a": `transforms.three.negate` is neither true nor false
+      11 | negate: perhaps}
          | ^
-      hint: without it the transform would apply to every record; take both out for now
-    a.yaml:12:5: error: connector "a": `predicates` are not supported yet
+      hint: write true or false
+    a.yaml:12:5: error: connector "a": `predicates.p.type` is missing: `predicates` names `p`
       12 | predicates: p
          | ^
-      hint: without them a transform would apply to every record; take them out for now
+      hint: write `predicates.p.type: <predicate>`; `sidestream plugins` lists them
     "#);
 }
 
