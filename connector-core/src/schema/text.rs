@@ -11,13 +11,16 @@ use crate::json::{DATE, DECIMAL, TIME, TIMESTAMP};
 
 const DAY: i64 = 86_400_000;
 
+/// Lists and maps in each other, at most; a text with more of them is a string.
+const DEEPEST: usize = 100;
+
 /// What a text means. Without a schema: null, and lists and maps of nothing or of several types.
 pub fn parse_text(text: &str) -> (Option<Schema>, Datum) {
     let string = || (Some(Schema::plain(Kind::String, false)), Datum::Text(text.to_owned()));
     if text.is_empty() {
         return string();
     }
-    let mut parser = Parser { text, at: 0, next: None };
+    let mut parser = Parser { text, at: 0, next: None, depth: 0 };
     parser.value(false).unwrap_or_else(|Unclear| string())
 }
 
@@ -109,6 +112,7 @@ struct Parser<'t> {
     text: &'t str,
     at: usize,
     next: Option<&'t str>,
+    depth: usize,
 }
 
 impl<'t> Parser<'t> {
@@ -181,11 +185,16 @@ impl<'t> Parser<'t> {
                 return Ok((Some(Schema::plain(Kind::Boolean, false)), Datum::Boolean(flag)));
             }
         }
-        if self.consume("[") {
-            return self.list();
-        }
-        if self.consume("{") {
-            return self.map();
+        for (open, read) in [("[", Self::list as fn(&mut Self) -> _), ("{", Self::map)] {
+            if self.consume(open) {
+                if self.depth == DEEPEST {
+                    return Err(Unclear);
+                }
+                self.depth += 1;
+                let found = read(self);
+                self.depth -= 1;
+                return found;
+            }
         }
         let token = self.take().trim();
         let first = token.chars().next();
@@ -399,5 +408,48 @@ fn plain(value: &Datum) -> Json {
             Json::Object(entries.iter().map(|(k, v)| (key(k), plain(v))).collect())
         }
         _ => Json::Null,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn again(text: &str) -> Option<String> {
+        let (schema, value) = parse_text(text);
+        text_of_value(&schema?, &value)
+    }
+
+    #[test]
+    fn texts_are_guessed_and_written_as_connect_does_c_06() {
+        for (text, written) in [
+            ("1.0", "1"),
+            ("1e2", "100"),
+            ("1,000", "1"),
+            ("12:34:56Z", "12"),
+            (" 5 ", "5"),
+            ("2024-01-02T03:04:05.678Z", "2024-01-02T03:04:05.678Z"),
+            ("{\"b\":1,\"a\":300}", "{\"b\":1,\"a\":300}"),
+            ("[1,null]", "[1,null]"),
+            ("  padded text ", "  padded text "),
+        ] {
+            assert_eq!(again(text).as_deref(), Some(written), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_text_of_too_many_levels_is_a_string() {
+        let deep = "[".repeat(100_000);
+        assert_eq!(parse_text(&deep).1, Datum::Text(deep));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_is_a_panic(text in prop_oneof![".*", "[\\[\\]{},:\"\\\\0-9eE.+a -]{0,40}"]) {
+            let (schema, value) = parse_text(&text);
+            payload_text(schema.as_ref(), &value);
+            schema.map(|schema| text_of_value(&schema, &value));
+        }
     }
 }

@@ -8,7 +8,9 @@ use connector_core::{
 };
 use tokio::sync::watch;
 
-use super::connector::{converters, expose_sink, expose_source, info, started, transforms, wrong_config};
+use super::connector::{
+    converters, expose_sink, expose_source, header_converter, info, started, transforms, wrong_config,
+};
 use super::direct::{self, DirectOptions};
 use super::goal::Goal;
 use super::pipeline::Pipeline;
@@ -111,6 +113,7 @@ impl Worker {
         expose_sink(&status, &sink);
         let (key, value) = converters(connector)?;
         let pipeline = Pipeline::direct(key, value, transforms(connector, &info)?, &sink.needs())
+            .with_headers(header_converter(connector)?)
             .retrying(status.clone(), self.stop.clone());
         let dead_letters = match self.dead_letters(connector, &status).await {
             Err(_) if self.stop.is_cancelled() => return Ok(()),

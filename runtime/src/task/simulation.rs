@@ -99,7 +99,7 @@ pub async fn simulate(of: &ConnectorConfig, records: Vec<Given>) -> Result<Vec<S
 fn pipeline(of: &ConnectorConfig) -> Result<(Pipeline, bool)> {
     let info = connector::info(of, 0);
     let transforms = connector::transforms(of, &info)?;
-    let (key, value) = connector::converters(of)?;
+    let ((key, value), headers) = (connector::converters(of)?, connector::header_converter(of)?);
     let sink = of.sink.as_ref().map(|sink| {
         let made =
             sink.component.create_sink(&sink.config, &TaskInfo { direct: of.is_direct(), ..info.clone() });
@@ -109,11 +109,10 @@ fn pipeline(of: &ConnectorConfig) -> Result<(Pipeline, bool)> {
         (Some(sink), false) => {
             (Pipeline::to_sink(connector::sink_converters(of)?, transforms, &sink.needs()), true)
         }
-        (Some(sink), true) => (Pipeline::direct(key, value, transforms, &sink.needs()), false),
-        (None, _) => {
-            let headers = connector::header_converter(of)?;
-            (Pipeline::to_kafka(key, value, transforms).with_headers(headers), false)
+        (Some(sink), true) => {
+            (Pipeline::direct(key, value, transforms, &sink.needs()).with_headers(headers), false)
         }
+        (None, _) => (Pipeline::to_kafka(key, value, transforms).with_headers(headers), false),
     })
 }
 
