@@ -6,10 +6,9 @@ use std::borrow::Cow;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::*;
 
+use crate::java::DAY;
 use crate::json::cursor::{Cursor, Quoted};
 use crate::json::{scan, write_base64, write_decimal, write_float, write_integer, write_string};
-
-const DAY_MILLIS: i64 = 86_400_000;
 
 /// A value without a schema; `'t` is the record's text.
 #[derive(Clone, Debug, PartialEq)]
@@ -179,7 +178,7 @@ impl<'t> Value<'t> {
             DataType::BinaryView => Self::Bytes(array.as_binary_view().value(row).to_vec()),
             DataType::FixedSizeBinary(_) => Self::Bytes(array.as_fixed_size_binary().value(row).to_vec()),
             DataType::Decimal128(_, scale) => Self::Decimal(number!(Decimal128Type), *scale),
-            DataType::Date32 => Self::Instant(i64::from(number!(Date32Type)) * DAY_MILLIS),
+            DataType::Date32 => Self::Instant(i64::from(number!(Date32Type)) * DAY),
             DataType::Date64 => Self::Instant(number!(Date64Type)),
             DataType::Time32(TimeUnit::Second) => Self::Instant(i64::from(number!(Time32SecondType)) * 1000),
             DataType::Time32(_) => Self::Instant(number!(Time32MillisecondType).into()),

@@ -74,7 +74,7 @@ impl Case {
         let partition = input["partition"].as_i64().map_or(-1, |partition| partition as i32);
         let meta = Meta { partition: TopicPartition::new(topic, partition) };
         let records = record(input)?;
-        let (applies, out) = match &made {
+        let out = match &made {
             Made::Predicate(predicate) => {
                 let found = predicate.test(&records, &meta).map_err(|e| e.to_string())?.value(0);
                 let found = found && !input["topic"].is_null();
@@ -90,8 +90,7 @@ impl Case {
                         predicate.test(&records, &meta).map_err(|e| e.to_string())?.value(0) != *negate
                     }
                 };
-                let out = if applies { Some(transform.apply(records.clone(), &meta)) } else { None };
-                (applies, out)
+                applies.then(|| transform.apply(records.clone(), &meta))
             }
         };
         let (topic_out, records_out) = match out {
@@ -110,7 +109,6 @@ impl Case {
                 }
             }
         };
-        let _ = applies;
         if let Some(error) = &self.error {
             return Err(format!("accepted; Connect says: {}", said(error)));
         }

@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, Field};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use connector_core::ConfigProblem;
-use connector_core::java::{double_text, float_text, iso, parse_double};
+use connector_core::java::{DAY, double_text, float_text, iso, parse_double};
 use connector_core::json::{DATE, NAME, TIME, TIMESTAMP};
 use connector_core::schema::{DEFAULT, Schema};
 use connector_core::value::Value;
@@ -195,7 +195,7 @@ fn column(
     let mut cell = |row: usize| {
         let value = Value::at(array, row).unwrap_or(Value::Null);
         let value = match value {
-            Value::Instant(millis) if days => Value::Int64(millis.div_euclid(86_400_000)),
+            Value::Instant(millis) if days => Value::Int64(millis.div_euclid(DAY)),
             value => value,
         };
         cast(value, target).unwrap_or_else(|refusal| {

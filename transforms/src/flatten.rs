@@ -9,7 +9,7 @@ use connector_core::value::{Object, Value};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::kit::{FieldTransform, Origin, Refusal, Refused, Typed, names, object};
+use crate::kit::{FieldTransform, Origin, Refusal, Refused, Typed, below, names, object};
 
 const PURPOSE: &str = "flattening";
 const UNSUPPORTED: &str = "which is not supported by Connect's data API";
@@ -61,14 +61,7 @@ impl Flatten {
     ) -> Result<(), Refusal> {
         for (field, column) in from.fields().iter().zip(from.columns()) {
             let name = self.name(prefix, field.name());
-            // What is below a null is null too.
-            let column = match from.nulls() {
-                None => column.clone(),
-                Some(nulls) => {
-                    let absent = arrow::array::BooleanArray::new(!nulls.inner(), None);
-                    arrow::compute::nullif(column, &absent).map_err(|e| e.to_string())?
-                }
-            };
+            let column = below(from, column)?;
             let optional = optional || field.is_nullable();
             if let DataType::Struct(_) = field.data_type() {
                 self.columns(&name, column.as_struct(), optional, out)?;

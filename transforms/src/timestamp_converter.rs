@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Field, TimeUnit};
 use connector_core::ConfigProblem;
-use connector_core::java::DateFormat;
+use connector_core::java::{DAY, DateFormat};
 use connector_core::json::{DATE, NAME, TIME, TIMESTAMP};
 use connector_core::schema::VERSION;
 use connector_core::value::Value;
@@ -15,7 +15,6 @@ use serde::Deserialize;
 use crate::kit::{FieldTransform, Origin, Refusal, Refused, Typed, build, names, object, problem, yes};
 
 const PURPOSE: &str = "converting timestamp formats";
-const DAY: i64 = 86_400_000;
 
 #[derive(Deserialize, JsonSchema)]
 pub struct Config {

@@ -7,4 +7,4 @@ mod time;
 
 pub use number::{double_text, float_text, parse_decimal, parse_double};
 pub use pattern::Pattern;
-pub use time::{DateFormat, iso};
+pub use time::{DAY, DateFormat, ISO_DATE, ISO_TIME, ISO_TIMESTAMP, iso};

@@ -6,10 +6,8 @@
 use serde_json::Value as Json;
 
 use super::{Datum, Kind, Schema};
-use crate::java::{DateFormat, double_text, float_text, iso, parse_decimal};
+use crate::java::{DAY, ISO_DATE, ISO_TIME, ISO_TIMESTAMP, double_text, float_text, iso, parse_decimal};
 use crate::json::{DATE, DECIMAL, TIME, TIMESTAMP};
-
-const DAY: i64 = 86_400_000;
 
 /// Lists and maps in each other, at most; a text with more of them is a string.
 const DEEPEST: usize = 100;
@@ -329,16 +327,13 @@ fn logical(kind: Kind, name: &str) -> Schema {
 /// A date, a time or a timestamp in ISO form, told by its length.
 fn temporal(text: &str) -> Option<Parsed> {
     let text = text.replace("\\:", ":");
-    let read = |pattern: &str| DateFormat::new(pattern).ok()?.parse(&text);
     Some(match text.chars().count() {
         10 => {
-            let days = read("yyyy-MM-dd")?.div_euclid(DAY);
+            let days = ISO_DATE.parse(&text)?.div_euclid(DAY);
             (Some(logical(Kind::Date, DATE)), Datum::Integer(days))
         }
-        13 => (Some(logical(Kind::Time, TIME)), Datum::Integer(read("HH:mm:ss.SSS'Z'")?)),
-        24 => {
-            (Some(logical(Kind::Timestamp, TIMESTAMP)), Datum::Integer(read("yyyy-MM-dd'T'HH:mm:ss.SSS'Z'")?))
-        }
+        13 => (Some(logical(Kind::Time, TIME)), Datum::Integer(ISO_TIME.parse(&text)?)),
+        24 => (Some(logical(Kind::Timestamp, TIMESTAMP)), Datum::Integer(ISO_TIMESTAMP.parse(&text)?)),
         _ => return None,
     })
 }

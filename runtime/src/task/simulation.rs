@@ -69,7 +69,9 @@ pub async fn simulate(of: &ConnectorConfig, records: Vec<Given>) -> Result<Vec<S
     let mut simulated = Vec::with_capacity(records.len());
     for (at, given) in records.into_iter().enumerate() {
         let topic = given.topic.clone().or_else(|| topic.clone()).unwrap_or_else(|| of.name.clone());
-        let partition = TopicPartition::new(topic, given.partition);
+        // What a source writes to Kafka has no partition yet.
+        let number = if of.sink.is_some() { given.partition } else { -1 };
+        let partition = TopicPartition::new(topic, number);
         let records = given.batch(from_kafka, i64::try_from(at).unwrap_or_default())?;
         let mut stages = vec![Seen {
             name: "input".to_owned(),

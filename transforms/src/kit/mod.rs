@@ -6,7 +6,7 @@ mod typed;
 
 pub(crate) use list::{Names, Renames};
 pub(crate) use part::{FieldTransform, Key, OnPart, Part, Refused, ValuePart, names};
-pub(crate) use typed::{Typed, build, class_of, object, schema_name};
+pub(crate) use typed::{Typed, below, build, class_of, object, schema_name};
 
 use connector_core::ConfigProblem;
 pub(crate) use connector_core::document::{Origin, Refusal};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::array::*;
 use arrow::datatypes::*;
 use connector_core::Form;
+use connector_core::java::DAY;
 use connector_core::schema::{self, DEFAULT, OPTIONAL, Schema};
 use connector_core::value::{Object, Value};
 
@@ -81,18 +82,18 @@ impl Typed {
 
     /// A field of the structs as a column of its own: a null struct has no value there either.
     pub fn member(&self, structs: &StructArray, at: usize) -> Result<Self, Refusal> {
-        let (field, column) = (&structs.fields()[at], structs.column(at));
-        let array = match structs.nulls() {
-            None => column.clone(),
-            Some(nulls) => {
-                let absent = BooleanArray::new(!nulls.inner(), None);
-                arrow::compute::nullif(column, &absent).map_err(|e| e.to_string())?
-            }
-        };
+        let (field, array) = (&structs.fields()[at], below(structs, structs.column(at))?);
         let mut metadata = field.metadata().clone();
         metadata.insert(OPTIONAL.to_owned(), field.is_nullable().to_string());
         Ok(self.with(field.data_type().clone(), metadata, array))
     }
+}
+
+/// A column of structs, null also where they are.
+pub(crate) fn below(structs: &StructArray, column: &ArrayRef) -> Result<ArrayRef, Refusal> {
+    let Some(nulls) = structs.nulls() else { return Ok(column.clone()) };
+    let absent = BooleanArray::new(!nulls.inner(), None);
+    arrow::compute::nullif(column, &absent).map_err(|e| e.to_string().into())
 }
 
 /// A value without a schema that has to be an object; `purpose` is Connect's word for what is done to it.
@@ -142,7 +143,6 @@ pub(crate) fn schema_name(field: &Field) -> String {
 
 /// The scalars as a column of one of Connect's types; what is of another type becomes null.
 pub(crate) fn build<'t>(data_type: &DataType, values: impl Iterator<Item = Value<'t>>) -> ArrayRef {
-    const DAY_MILLIS: i64 = 86_400_000;
     macro_rules! column {
         ($array:ty, $pattern:pat => $value:expr) => {
             Arc::new(values.map(|v| if let $pattern = v { Some($value) } else { None }).collect::<$array>())
@@ -157,10 +157,10 @@ pub(crate) fn build<'t>(data_type: &DataType, values: impl Iterator<Item = Value
         DataType::Float32 => column!(Float32Array, Value::Float32(n) => n),
         DataType::Float64 => column!(Float64Array, Value::Float64(n) => n),
         DataType::Date32 => {
-            column!(Date32Array, Value::Instant(ms) => ms.div_euclid(DAY_MILLIS) as i32)
+            column!(Date32Array, Value::Instant(ms) => ms.div_euclid(DAY) as i32)
         }
         DataType::Time32(_) => {
-            column!(Time32MillisecondArray, Value::Instant(ms) => ms.rem_euclid(DAY_MILLIS) as i32)
+            column!(Time32MillisecondArray, Value::Instant(ms) => ms.rem_euclid(DAY) as i32)
         }
         DataType::Timestamp(..) => {
             let times: TimestampMillisecondArray =

@@ -32,7 +32,7 @@ pub(super) enum Token {
 }
 
 /// A compiled pattern.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct DateFormat {
     pub(super) tokens: Vec<Token>,
 }

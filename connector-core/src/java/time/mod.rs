@@ -4,18 +4,30 @@ mod calendar;
 mod format;
 mod parse;
 
+use std::sync::LazyLock;
+
 pub use format::DateFormat;
 
-const DAY: i64 = 86_400_000;
+/// Milliseconds.
+pub const DAY: i64 = 86_400_000;
 
-/// An instant in the ISO form that Connect's `Values` chooses: within the first day a time, at midnight a date.
+/// The ISO forms of Connect's `Values`.
+pub static ISO_DATE: LazyLock<DateFormat> = LazyLock::new(|| known("yyyy-MM-dd"));
+pub static ISO_TIME: LazyLock<DateFormat> = LazyLock::new(|| known("HH:mm:ss.SSS'Z'"));
+pub static ISO_TIMESTAMP: LazyLock<DateFormat> = LazyLock::new(|| known("yyyy-MM-dd'T'HH:mm:ss.SSS'Z'"));
+
+fn known(pattern: &str) -> DateFormat {
+    DateFormat::new(pattern).unwrap_or_default()
+}
+
+/// An instant in the form that Connect's `Values` chooses: within the first day a time, at midnight a date.
 pub fn iso(millis: i64) -> String {
-    let pattern = match millis {
-        ..DAY => "HH:mm:ss.SSS'Z'",
-        _ if millis % DAY == 0 => "yyyy-MM-dd",
-        _ => "yyyy-MM-dd'T'HH:mm:ss.SSS'Z'",
+    let format = match millis {
+        ..DAY => &ISO_TIME,
+        _ if millis % DAY == 0 => &ISO_DATE,
+        _ => &ISO_TIMESTAMP,
     };
-    DateFormat::new(pattern).map(|format| format.format(millis)).unwrap_or_default()
+    format.format(millis)
 }
 
 #[cfg(test)]

@@ -63,7 +63,8 @@ impl SourceTask {
             })?;
             let run = Run { records: number(&run.records, *numbers)?, ..run };
             *numbers += i64::try_from(run.records.num_rows()).unwrap_or(0);
-            let origin = TopicPartition::new(topic, i32::try_from(self.status.task).unwrap_or(0));
+            // Which partition it will be is decided when it is written.
+            let origin = TopicPartition::new(topic, -1);
             let processed = self.pipeline.process(run, &origin).await?;
             outgoing.filtered += processed.filtered;
             for (number, rejection) in processed.rejected {
