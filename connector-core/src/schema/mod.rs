@@ -134,7 +134,8 @@ impl Schema {
         Ok(schema)
     }
 
-    fn set_default(&mut self, json: &str) -> Result<(), String> {
+    /// Sets the default from JSON as it stands in a schema.
+    pub fn set_default(&mut self, json: &str) -> Result<(), String> {
         if matches!(self.kind, Kind::Struct(_)) {
             return Err("Invalid default value".to_owned());
         }
@@ -173,7 +174,8 @@ impl Schema {
         Value::Object(json)
     }
 
-    fn default_text(&self) -> Option<String> {
+    /// The default as it stands in a JSON schema.
+    pub fn default_text(&self) -> Option<String> {
         text_of(self, self.default.as_ref()?)
     }
 
