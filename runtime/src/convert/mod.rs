@@ -1,11 +1,13 @@
 //! Converters: between the bytes in Kafka and the forms that transforms and sinks work on.
 
+mod avro;
 mod bytes;
 pub mod columns;
 mod header;
 mod json;
 mod json_schema;
 mod numbers;
+mod schema_registry;
 mod simple_header;
 mod stretch;
 mod string;
@@ -37,17 +39,29 @@ pub trait Converter: Send + Sync {
 
     /// Replaces what is in `column` by bytes.
     async fn encode(&self, records: RecordBatch, column: &'static str) -> Result<Transformed>;
+
+    /// The same, for records that go to `topic`: a registry names schemas after it. Other converters do not look at it.
+    async fn encode_to(
+        &self,
+        _topic: &str,
+        records: RecordBatch,
+        column: &'static str,
+    ) -> Result<Transformed> {
+        self.encode(records, column).await
+    }
 }
 
 const BYTE_ARRAY: &str = "ByteArrayConverter";
 const STRING: &str = "StringConverter";
 const JSON: &str = "JsonConverter";
+const AVRO: &str = "AvroConverter";
 
 /// The converters: name, and the other names that are understood.
 pub const CLASSES: &[(&str, &[&str])] = &[
     (BYTE_ARRAY, &["org.apache.kafka.connect.converters.ByteArrayConverter", "ByteArray"]),
     (STRING, &["org.apache.kafka.connect.storage.StringConverter", "String"]),
     (JSON, &["org.apache.kafka.connect.json.JsonConverter", "Json"]),
+    (AVRO, &["io.confluent.connect.avro.AvroConverter", "Avro"]),
     ("ShortConverter", &["org.apache.kafka.connect.converters.ShortConverter", "Short"]),
     ("IntegerConverter", &["org.apache.kafka.connect.converters.IntegerConverter", "Integer"]),
     ("LongConverter", &["org.apache.kafka.connect.converters.LongConverter", "Long"]),
@@ -67,6 +81,7 @@ pub fn converter(
         Some(BYTE_ARRAY) => Ok(Arc::new(bytes::ByteArrayConverter)),
         Some(STRING) => Ok(Arc::new(string::StringConverter::new(&typed(config)?, is_key)?)),
         Some(JSON) => json::converter(typed(config)?),
+        Some(AVRO) => avro::converter(typed(config)?),
         name => {
             if let Some(number) = name.and_then(Number::named) {
                 return Ok(Arc::new(number));
@@ -74,11 +89,19 @@ pub fn converter(
             let hint = match config::nearest(class, CLASSES.iter().map(|(name, _)| *name)) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!(
-                    "there are `{JSON}`, `{STRING}`, `{BYTE_ARRAY}` and those of numbers and booleans"
+                    "there are `{JSON}`, `{AVRO}`, `{STRING}`, `{BYTE_ARRAY}` and those of numbers and booleans"
                 ),
             };
             Err(vec![ConfigProblem::new("", format!("there is no converter named `{class}`"), hint)])
         }
+    }
+}
+
+/// Whether a converter's key holds what is nobody's business.
+pub fn is_secret_key(key: &str, value: &str) -> bool {
+    key.ends_with("user.info") || key.ends_with("auth.token") || key.ends_with("password") || {
+        // An address with a name and a password in it.
+        key == "schema.registry.url" && value.contains('@')
     }
 }
 
@@ -155,7 +178,7 @@ mod tests {
 
     #[test]
     fn converters_are_found_by_connects_names() {
-        let config = ConfigMap::new();
+        let config = [("schema.registry.url".to_owned(), "http://localhost:8081".to_owned())].into();
         for (name, aliases) in CLASSES {
             for class in [name].into_iter().chain(*aliases) {
                 assert!(converter(class, &config, false).is_ok(), "{class}");

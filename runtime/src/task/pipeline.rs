@@ -166,7 +166,7 @@ impl Pipeline {
             run.records = self.header.write(run.records.clone()).await?;
         }
         if let Some(keys) = &self.key_writer {
-            self.encode_keys(keys.as_ref(), &mut done).await?;
+            self.encode_keys(keys.as_ref(), &partition.topic, &mut done).await?;
         }
         Ok(done)
     }
@@ -209,7 +209,10 @@ impl Pipeline {
                         let span = step!("transform", transform = step.name);
                         self.transform(step, &run, partition, done).instrument(span).await?
                     }
-                    _ => self.convert(step, run.records, done).instrument(step!("convert")).await?,
+                    _ => {
+                        let topic = run.topic.as_deref().unwrap_or(&partition.topic);
+                        self.convert(step, topic, run.records, done).instrument(step!("convert")).await?
+                    }
                 };
                 next.extend(out.into_iter().map(|mut out| {
                     out.topic = out.topic.or_else(|| run.topic.clone());
@@ -223,7 +226,13 @@ impl Pipeline {
     }
 
     /// A step that is no transform.
-    async fn convert(&self, step: &Step, records: RecordBatch, done: &mut Processed) -> Result<Vec<Run>> {
+    async fn convert(
+        &self,
+        step: &Step,
+        topic: &str,
+        records: RecordBatch,
+        done: &mut Processed,
+    ) -> Result<Vec<Run>> {
         let input = records.clone();
         let value = self.converter.as_ref();
         let (class, out) = match (step, &self.key_reader) {
@@ -241,11 +250,11 @@ impl Pipeline {
                 (value.class(), self.attempt(Stage::ValueConverter, records, read).await?)
             }
             (Step::Encode, _) => {
-                let write = |records| encode(value, records, VALUE);
+                let write = |records| encode(value, topic, records, VALUE);
                 (value.class(), self.attempt(Stage::ValueConverter, records, write).await?)
             }
             (Step::Give(needs), _) => {
-                let bring = |records| self.bring(records, needs);
+                let bring = |records| self.bring(topic, records, needs);
                 (value.class(), self.attempt(Stage::ValueConverter, records, bring).await?)
             }
             (Step::Keys | Step::Transform(_), _) => return Ok(vec![Run::new(records)]),
@@ -284,7 +293,8 @@ impl Pipeline {
     ) -> Result<Vec<Run>> {
         let TransformStep { name, class, transform, .. } = step;
         let needs = transform.needs();
-        let bring = |records| self.bring(records, &needs);
+        let topic = &*meta.partition.topic;
+        let bring = |records| self.bring(topic, records, &needs);
         let given = self.attempt(Stage::ValueConverter, records.clone(), bring).await?;
         reject(done, &records, given.rejected, self.converter.class(), "");
         let mut runs = Vec::new();
@@ -320,6 +330,10 @@ impl Pipeline {
             Err(error) if error.is_retriable() && !stop.is_cancelled() => error,
             outcome => return outcome,
         };
+        if error.code == "registry.unreachable" {
+            // No record is at fault: it is waited for, as for every other service.
+            return retry::with_backoff(status, stop, || step(records.clone())).await;
+        }
         if records.num_rows() == 1 {
             return Ok(Transformed { rejected: vec![Rejection::new(0, stage, error)], runs: Vec::new() });
         }
@@ -338,12 +352,12 @@ impl Pipeline {
     }
 
     /// A source's values come in any form, and so do a transform's: a stage gets the one that it declared.
-    async fn bring(&self, records: RecordBatch, needs: &Needs) -> Result<Transformed> {
+    async fn bring(&self, topic: &str, records: RecordBatch, needs: &Needs) -> Result<Transformed> {
         match (needs, Envelope::of(&records)?.value_form()) {
             (Needs::Any, _)
             | (Needs::Bytes, Form::Bytes)
             | (Needs::Document, Form::Document | Form::Columns) => Ok(Transformed::one(records)),
-            (Needs::Bytes, _) => encode(self.converter.as_ref(), records, VALUE).await,
+            (Needs::Bytes, _) => encode(self.converter.as_ref(), topic, records, VALUE).await,
             (Needs::Columns(fields), Form::Columns) => columns::conform(records, VALUE, fields),
             (Needs::Document | Needs::Columns(_), _) => {
                 self.converter.decode(as_bytes(records)?, VALUE, needs).await
@@ -351,14 +365,15 @@ impl Pipeline {
         }
     }
 
-    async fn encode_keys(&self, keys: &dyn Converter, done: &mut Processed) -> Result<()> {
+    async fn encode_keys(&self, keys: &dyn Converter, topic: &str, done: &mut Processed) -> Result<()> {
         let mut next = Vec::with_capacity(done.runs.len());
         for run in std::mem::take(&mut done.runs) {
             match Envelope::of(&run.records)?.key() {
                 None => next.push(run),
                 Some(_) => {
                     let input = run.records.clone();
-                    let write = |records| encode(keys, records, KEY);
+                    let topic = run.topic.as_deref().unwrap_or(topic);
+                    let write = |records| encode(keys, topic, records, KEY);
                     let out = self.attempt(Stage::KeyConverter, text_keys(run.records)?, write).await?;
                     reject(done, &input, out.rejected, keys.class(), "");
                     let (topic, partition) = (run.topic, run.partition);
@@ -391,11 +406,14 @@ async fn encode_one(
     record: RecordBatch,
     column: &'static str,
 ) -> Result<RecordBatch> {
-    let out = encode(converter, record.clone(), column).await?;
+    let out = match is_bytes(&record, column)? {
+        true => Transformed::one(record.clone()),
+        false => converter.encode(record.clone(), column).await?,
+    };
     match out.runs.into_iter().find(|run| run.records.num_rows() == 1) {
         Some(run) => Ok(run.records),
         None => {
-            let out = encode(convert::plain_json().as_ref(), record, column).await?;
+            let out = convert::plain_json().encode(record, column).await?;
             out.runs.into_iter().next().map(|run| run.records).ok_or_else(|| {
                 ConnectError::internal(
                     "pipeline",
@@ -426,14 +444,19 @@ fn give(steps: &mut Vec<Step>, held: &mut Held, needs: &Needs) {
 /// Bytes of a source stay as they are, whatever the converter: they are what goes to Kafka.
 async fn encode(
     converter: &dyn Converter,
+    topic: &str,
     records: RecordBatch,
     column: &'static str,
 ) -> Result<Transformed> {
-    let field = records.schema_ref().field_with_name(column)?;
-    if Form::of(field) == Form::Bytes && field.data_type() == &DataType::Binary {
+    if is_bytes(&records, column)? {
         return Ok(Transformed::one(records));
     }
-    converter.encode(records, column).await
+    converter.encode_to(topic, records, column).await
+}
+
+fn is_bytes(records: &RecordBatch, column: &str) -> Result<bool> {
+    let field = records.schema_ref().field_with_name(column)?;
+    Ok(Form::of(field) == Form::Bytes && field.data_type() == &DataType::Binary)
 }
 
 /// A key that is a JSON text is that text's bytes; only values are read again as documents.

@@ -16,6 +16,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::config::{ConnectorConfig, ConverterUse, PluginUse, PredicateUse, SecretSet, TransformUse};
+use crate::convert;
 use crate::plugin::registry::Registry;
 
 /// No recipe is larger, in bytes; what claims to be is refused.
@@ -56,9 +57,16 @@ struct Converter {
     config: ConfigMap,
 }
 
-impl From<Converter> for ConverterUse {
-    fn from(Converter { class, config }: Converter) -> Self {
-        Self { class, config }
+impl Converter {
+    /// With the secrets of today.
+    fn restored(self, today: &ConverterUse, secrets: &SecretSet) -> ConverterUse {
+        let Self { class, mut config } = self;
+        for (key, value) in &today.config {
+            if convert::is_secret_key(key, value) || secrets.redact(value) != value.as_str() {
+                config.entry(key.clone()).or_insert_with(|| value.clone());
+            }
+        }
+        ConverterUse { class, config }
     }
 }
 
@@ -85,8 +93,13 @@ impl Packed {
             config: open(&used.component.schema, &used.config, &connector.secrets),
             negate: used.negate,
         };
-        let converter =
-            |used: &ConverterUse| Converter { class: used.class.clone(), config: used.config.clone() };
+        let converter = |used: &ConverterUse| {
+            let open = used.config.iter().filter(|(key, value)| {
+                !convert::is_secret_key(key, value) && connector.secrets.redact(value) == value.as_str()
+            });
+            let config = open.map(|(key, value)| (key.clone(), value.clone())).collect();
+            Converter { class: used.class.clone(), config }
+        };
         let transforms = connector.transforms.iter();
         let recipe = Recipe {
             sink: part("", &sink.component, &sink.config),
@@ -136,9 +149,9 @@ impl Packed {
         Ok(ConnectorConfig {
             sink: Some(PluginUse { component, config }),
             transforms: transforms.collect::<Result<_>>()?,
-            key_converter: key.into(),
-            value_converter: value.into(),
-            header_converter: header.into(),
+            key_converter: key.restored(&today.key_converter, &today.secrets),
+            value_converter: value.restored(&today.value_converter, &today.secrets),
+            header_converter: header.restored(&today.header_converter, &today.secrets),
             ..today.clone()
         })
     }
