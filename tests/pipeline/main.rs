@@ -5,6 +5,7 @@ mod client;
 mod connectors;
 mod health;
 mod msk_connect;
+mod registry;
 mod streams;
 #[path = "../support/mod.rs"]
 mod support;

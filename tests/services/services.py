@@ -426,9 +426,17 @@ def secured(run, port, controller_port, *ports):
     return child, variables | {name: f"127.0.0.1:{at}" for name, at in listeners.items()} | {"FOLDER": str(folder)}
 
 
+def registry(run, port, _):
+    """Apicurio, whose data are in memory: what was registered is gone after a stop."""
+    jar, = (WORK / "registry").glob("apicurio-registry-app-*-runner.jar")
+    child = run.spawn("registry", ["java", "-Xmx300m", "-Dquarkus.http.host=127.0.0.1", f"-Dquarkus.http.port={port}", "-jar", jar])
+    run.wait_ready("registry", child, lambda: answers(port, "/apis/ccompat/v7/subjects"))
+    return child, {"URL": f"http://127.0.0.1:{port}/apis/ccompat/v7"}
+
+
 SERVICES = {"kafka": kafka, "mariadb": mariadb, "postgres": postgres, "moto": moto, "versitygw": versitygw, "kinesalite": kinesalite}
 # Started by a test for itself only, with this many ports.
-ON_DEMAND = {"secured": (secured, 9)}
+ON_DEMAND = {"secured": (secured, 9), "registry": (registry, 2)}
 
 # ---- commands ------------------------------------------------------------------------------------------------------------------
 
@@ -447,7 +455,7 @@ def interrupt(signum, _frame):
 @contextlib.contextmanager
 def started(tied):
     """The services, up. They are stopped on the way out, or only on a failure when they are not tied to this process."""
-    installed = ("venv/.installed", "kafka/.installed", "bin/versitygw.version", "node/kinesalite.version")
+    installed = ("venv/.installed", "kafka/.installed", "bin/versitygw.version", "node/kinesalite.version", "registry/.installed")
     if not all((WORK / each).exists() for each in installed):
         raise Failed(f"not installed in {WORK}; run tests/services/setup.sh (or `make setup`) first")
     sweep()

@@ -104,6 +104,21 @@ else
     say "Kafka broker: up to date"
 fi
 
+# ---- Apicurio, a schema registry with Confluent's API ---------------------------------------------------------------------------
+
+registry=$work/registry
+registry_version=2.6.13.Final
+if [ "$(cat "$registry/.installed" 2>/dev/null)" != "$registry_version" ]; then
+    say "schema registry: fetching Apicurio $registry_version (142 MB) into $registry"
+    rm -rf "$registry"
+    mvn -B -q dependency:copy -Dartifact="io.apicurio:apicurio-registry-app:$registry_version:tar.gz:all" -DoutputDirectory="$registry" \
+        </dev/null >"$work/mvn.log" 2>&1 || { tail -n 20 "$work/mvn.log" >&2; die "Maven failed; its whole output: $work/mvn.log"; }
+    tar -xzf "$registry"/*.tar.gz -C "$registry" && rm "$registry"/*.tar.gz
+    printf '%s\n' "$registry_version" >"$registry/.installed"
+else
+    say "schema registry: up to date"
+fi
+
 # ---- promtool, which checks metrics --------------------------------------------------------------------------------------------
 
 if [ ! -x "$work/bin/promtool" ]; then

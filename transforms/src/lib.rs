@@ -4,6 +4,7 @@
 mod cast;
 mod drop_headers;
 mod extract_field;
+mod extract_new_record_state;
 mod filter;
 mod flatten;
 mod geo;
@@ -42,6 +43,7 @@ pub fn components() -> Vec<Component> {
         Component::transform::<GeoCleaner>(VERSION),
         Component::transform::<UserCleaner>(VERSION),
         Component::transform::<drop_headers::DropHeaders>(VERSION),
+        Component::transform::<extract_new_record_state::ExtractNewRecordState>(VERSION),
         Component::transform::<filter::Filter>(VERSION),
         Component::transform::<header_from::HeaderFrom<Key>>(VERSION),
         Component::transform::<header_from::HeaderFrom<ValuePart>>(VERSION),

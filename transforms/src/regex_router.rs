@@ -26,7 +26,11 @@ impl Plugin for RegexRouter {
     type Config = Config;
 
     const NAME: &'static str = "RegexRouter";
-    const ALIASES: &'static [&'static str] = &["org.apache.kafka.connect.transforms.RegexRouter"];
+    const ALIASES: &'static [&'static str] = &[
+        "org.apache.kafka.connect.transforms.RegexRouter",
+        // Confluent's has the same two options.
+        "io.confluent.connect.cloud.transforms.TopicRegexRouter",
+    ];
     const SUMMARY: &'static str = "Changes the topic by a regular expression.";
 
     fn create(config: Config, _: &TaskInfo) -> Result<Self, Vec<ConfigProblem>> {

@@ -1,12 +1,15 @@
 //! A client of a Confluent-compatible schema registry: schemas by id, ids of schemas. What was found once is kept.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use connector_core::config::ConfigProblem;
 use connector_core::{ConnectError, Result, Secret};
 use reqwest::{Method, Response, StatusCode};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -25,11 +28,7 @@ pub(super) struct Config {
     #[serde(rename = "basic.auth.credentials.source", default = "url_source")]
     pub credentials_source: String,
     /// `name:password`, for the source `USER_INFO`.
-    #[serde(
-        rename = "basic.auth.user.info",
-        alias = "schema.registry.basic.auth.user.info",
-        default
-    )]
+    #[serde(rename = "basic.auth.user.info", alias = "schema.registry.basic.auth.user.info", default)]
     pub user_info: Option<Secret>,
     /// `STATIC_TOKEN`, or nothing.
     #[serde(rename = "bearer.auth.credentials.source", default)]
@@ -37,6 +36,16 @@ pub(super) struct Config {
     /// The token, for `STATIC_TOKEN`.
     #[serde(rename = "bearer.auth.token", default)]
     pub bearer_token: Option<Secret>,
+    /// A PEM file with the certificates to trust, instead of the system's.
+    #[serde(rename = "schema.registry.ssl.truststore.location", default)]
+    pub truststore: Option<PathBuf>,
+    /// `PEM`; Java's kinds of stores are not read.
+    #[serde(rename = "schema.registry.ssl.truststore.type", default = "java_store")]
+    pub truststore_type: String,
+}
+
+fn java_store() -> String {
+    "JKS".to_owned()
 }
 
 fn url_source() -> String {
@@ -101,9 +110,11 @@ impl Client {
                 let message = format!("`{source}` is not supported");
                 return Err(problem("bearer.auth.credentials.source", message, "use STATIC_TOKEN"));
             }
-            ("USER_INFO", _) => config.user_info.as_ref().and_then(|i| basic(i.reveal())).ok_or_else(|| {
-                problem("basic.auth.user.info", "is not `name:password`".to_owned(), "write both")
-            })?,
+            ("USER_INFO", _) => {
+                config.user_info.as_ref().and_then(|i| basic(i.reveal())).ok_or_else(|| {
+                    problem("basic.auth.user.info", "is not `name:password`".to_owned(), "write both")
+                })?
+            }
             ("URL", _) => match urls.first() {
                 Some(url) if !url.username().is_empty() => Credentials::Basic(
                     url.username().to_owned(),
@@ -120,7 +131,8 @@ impl Client {
             // What is told of an address tells no password.
             _ = url.set_username("").and_then(|()| url.set_password(None));
         }
-        let http = reqwest::Client::builder().use_preconfigured_tls(tls()).timeout(PATIENCE).build();
+        let http =
+            reqwest::Client::builder().use_preconfigured_tls(tls(trusted(config)?)).timeout(PATIENCE).build();
         let http = http.map_err(|e| problem("schema.registry.url", e.to_string(), "see the cause"))?;
         Ok(Self { http, urls, credentials, ids: Mutex::default() })
     }
@@ -249,10 +261,25 @@ fn encoded(subject: &str) -> String {
     url::form_urlencoded::byte_serialize(subject.as_bytes()).collect::<String>().replace('+', "%20")
 }
 
-/// The system's certificates.
-fn tls() -> rustls::ClientConfig {
+/// The certificates of the trust store, or the system's.
+fn trusted(config: &Config) -> Result<Vec<CertificateDer<'static>>, Vec<ConfigProblem>> {
+    let Some(path) = &config.truststore else { return Ok(rustls_native_certs::load_native_certs().certs) };
+    let problem = |key: &str, message: String, hint: &str| vec![ConfigProblem::new(key, message, hint)];
+    if config.truststore_type != "PEM" {
+        let hint = "write the certificates into a PEM file (keytool -exportcert -rfc) and set this to PEM";
+        let message = format!("`{}` is not supported", config.truststore_type);
+        return Err(problem("schema.registry.ssl.truststore.type", message, hint));
+    }
+    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    read.map_err(|e| {
+        let message = format!("cannot read {}: {e}", path.display());
+        problem("schema.registry.ssl.truststore.location", message, "name a PEM file")
+    })
+}
+
+fn tls(trusted: Vec<CertificateDer<'static>>) -> rustls::ClientConfig {
     let mut roots = rustls::RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots.add_parsable_certificates(trusted);
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     // ring has all of rustls' versions.

@@ -45,7 +45,6 @@ fn text(bytes: &[u8]) -> Result<String, String> {
     str::from_utf8(bytes).map(str::to_owned).map_err(|_| "a text in the Avro data is not UTF-8".to_owned())
 }
 
-
 fn unscaled(bytes: &[u8]) -> Result<Datum, String> {
     let fill = if bytes.first().is_some_and(|b| b & 0x80 != 0) { 0xff } else { 0 };
     let significant = bytes.iter().position(|b| *b != fill).unwrap_or(bytes.len());
@@ -61,10 +60,7 @@ fn unscaled(bytes: &[u8]) -> Result<Datum, String> {
 }
 
 /// Lists and maps come in blocks: their number of items, negative with the size in bytes behind it; 0 ends.
-fn blocks(
-    bytes: &mut &[u8],
-    mut item: impl FnMut(&mut &[u8]) -> Result<(), String>,
-) -> Result<(), String> {
+fn blocks(bytes: &mut &[u8], mut item: impl FnMut(&mut &[u8]) -> Result<(), String>) -> Result<(), String> {
     loop {
         let mut count = long(bytes)?;
         if count < 0 {
@@ -183,7 +179,9 @@ impl Cells {
             Shape::Decimal => Self::Decimal(array.as_primitive().clone()),
             Shape::List(items) => {
                 let item = match array.data_type() {
-                    DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => item,
+                    DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+                        item
+                    }
                     _ => field,
                 };
                 let list = cast(&DataType::List(item.clone()))?.as_list::<i32>().clone();
@@ -195,7 +193,9 @@ impl Cells {
             Shape::Record(shapes) => {
                 let record = array.as_struct();
                 let columns = shapes.iter().zip(record.fields()).zip(record.columns());
-                Self::Record(columns.map(|((s, field), c)| Self::of(s, field, c)).collect::<ConnectResult<_>>()?)
+                Self::Record(
+                    columns.map(|((s, field), c)| Self::of(s, field, c)).collect::<ConnectResult<_>>()?,
+                )
             }
             _ if array.data_type().is_temporal() => {
                 // A plain date or time is a string in Connect, in the form that JSON has.

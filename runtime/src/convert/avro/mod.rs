@@ -37,12 +37,15 @@ pub(super) struct Config {
     /// Whether a schema that the registry does not have is registered.
     #[serde(rename = "auto.register.schemas", default = "yes")]
     auto_register: bool,
+    /// Whether the subject's latest schema is used to write, whatever the data's: not supported, so `false`.
+    #[serde(rename = "use.latest.version", default)]
+    use_latest: bool,
     /// Under which subject a key's schema is registered.
     #[serde(rename = "key.subject.name.strategy", default)]
-    key_subject: Strategy,
+    key_subject: SubjectNameStrategy,
     /// Under which subject a value's schema is registered.
     #[serde(rename = "value.subject.name.strategy", default)]
-    value_subject: Strategy,
+    value_subject: SubjectNameStrategy,
     /// Whether Avro schemas carry Connect's names, versions, docs and parameters.
     #[serde(rename = "connect.meta.data", default = "yes")]
     metadata: bool,
@@ -56,20 +59,26 @@ const fn yes() -> bool {
 }
 
 #[derive(Clone, Copy, Default, Deserialize, JsonSchema)]
-enum Strategy {
+enum SubjectNameStrategy {
     /// `<topic>-key` or `<topic>-value`.
     #[default]
-    #[serde(alias = "io.confluent.kafka.serializers.subject.TopicNameStrategy")]
-    TopicNameStrategy,
+    #[serde(rename = "TopicNameStrategy", alias = "io.confluent.kafka.serializers.subject.TopicNameStrategy")]
+    TopicName,
     /// The record's full name.
-    #[serde(alias = "io.confluent.kafka.serializers.subject.RecordNameStrategy")]
-    RecordNameStrategy,
+    #[serde(
+        rename = "RecordNameStrategy",
+        alias = "io.confluent.kafka.serializers.subject.RecordNameStrategy"
+    )]
+    RecordName,
     /// `<topic>-<the record's full name>`.
-    #[serde(alias = "io.confluent.kafka.serializers.subject.TopicRecordNameStrategy")]
-    TopicRecordNameStrategy,
+    #[serde(
+        rename = "TopicRecordNameStrategy",
+        alias = "io.confluent.kafka.serializers.subject.TopicRecordNameStrategy"
+    )]
+    TopicRecordName,
 }
 
-impl Strategy {
+impl SubjectNameStrategy {
     fn subject(self, topic: &str, column: &str, schema: &Value) -> Result<String> {
         let record = match schema {
             // Optional: the branch that is not null.
@@ -80,13 +89,15 @@ impl Strategy {
         let name = || match (text("namespace"), text("name")) {
             (Some(space), Some(name)) => Ok(format!("{space}.{name}")),
             (None, Some(name)) => Ok(name.to_owned()),
-            _ => Err(ConnectError::user("avro.schema", "a subject named after its record needs a record")
-                .hint("use TopicNameStrategy, or make the value a struct")),
+            _ => {
+                Err(ConnectError::user("registry.schema", "a subject named after its record needs a record")
+                    .hint("use TopicNameStrategy, or make the value a struct"))
+            }
         };
         Ok(match self {
-            Self::TopicNameStrategy => format!("{topic}-{column}"),
-            Self::RecordNameStrategy => name()?,
-            Self::TopicRecordNameStrategy => format!("{topic}-{}", name()?),
+            Self::TopicName => format!("{topic}-{column}"),
+            Self::RecordName => name()?,
+            Self::TopicRecordName => format!("{topic}-{}", name()?),
         })
     }
 }
@@ -101,6 +112,10 @@ struct AvroConverter {
 }
 
 pub(super) fn converter(config: Config) -> Result<Arc<dyn Converter>, Vec<ConfigProblem>> {
+    if config.use_latest {
+        let message = "is not supported: data are written with their own schema";
+        return Err(vec![ConfigProblem::new("use.latest.version", message, "leave it out")]);
+    }
     Ok(Arc::new(AvroConverter { client: Client::new(&config.registry)?, config, by_id: Mutex::default() }))
 }
 
@@ -169,7 +184,7 @@ impl AvroConverter {
 }
 
 fn unreadable(message: String) -> ConnectError {
-    ConnectError::user("avro.record", message)
+    ConnectError::user("registry.record", message)
         .hint("see that the topic holds Avro of this registry; errors.tolerance=all goes past such records")
 }
 
@@ -178,8 +193,9 @@ fn held(schemas: &HashMap<u32, Known>, bytes: &[u8]) -> Result<Held, ConnectErro
     if bytes.is_empty() {
         return Ok(Held::Null);
     }
-    let (id, data) = framed(bytes)
-        .ok_or_else(|| unreadable("Unknown magic byte! The record is not Avro of a schema registry".to_owned()))?;
+    let (id, data) = framed(bytes).ok_or_else(|| {
+        unreadable("Unknown magic byte! The record is not Avro of a schema registry".to_owned())
+    })?;
     let known = schemas.get(&id).cloned().unwrap_or_else(|| Err(format!("no schema with the id {id}")));
     let known = known.map_err(unreadable)?;
     let (typed, schema) = &*known;
@@ -203,7 +219,8 @@ impl Converter for AvroConverter {
 
     /// A subject is named after a topic: without one, each record is rejected.
     async fn encode(&self, records: RecordBatch, column: &'static str) -> Result<Transformed> {
-        let why = || ConnectError::user("avro.schema", "Avro is written for a topic, and there is none here");
+        let why =
+            || ConnectError::user("registry.schema", "Avro is written for a topic, and there is none here");
         let rejected = (0..records.num_rows()).map(|row| Rejection::new(row, stage(column), why()));
         Ok(Transformed { rejected: rejected.collect(), runs: Vec::new() })
     }
@@ -222,7 +239,8 @@ impl Converter for AvroConverter {
             Err(error) if error.is_retriable() => Err(error),
             Err(error) => {
                 // All records of a run have one schema, so one is as wrong as the other.
-                let why = || ConnectError::user(error.code.clone(), error.to_string()).hint(error.hint.clone());
+                let why =
+                    || ConnectError::user(error.code.clone(), error.to_string()).hint(error.hint.clone());
                 let rejected = (0..records.num_rows()).map(|row| Rejection::new(row, stage(column), why()));
                 Ok(Transformed { rejected: rejected.collect(), runs: Vec::new() })
             }
@@ -234,7 +252,7 @@ impl AvroConverter {
     async fn written(&self, topic: &str, records: &RecordBatch, column: &'static str) -> Result<BinaryArray> {
         let (field, array) = part(records, column)?;
         let refused = |message: String| {
-            ConnectError::user("avro.schema", message)
+            ConnectError::user("registry.schema", message)
                 .hint("AvroConverter writes typed data: give the values a schema, or use JsonConverter")
         };
         if array.null_count() == array.len() {

@@ -333,8 +333,11 @@ impl Writer {
                     { "name": "value", "type": self.schema(values) }
                 ]);
                 let name = self.fresh(ENTRY);
-                put("items", json!({ "type": "record", "name": name, "namespace": NAMESPACE, "fields": fields,
-                    "connect.internal.type": ENTRY }));
+                put(
+                    "items",
+                    json!({ "type": "record", "name": name, "namespace": NAMESPACE, "fields": fields,
+                    "connect.internal.type": ENTRY }),
+                );
             }
             Kind::Struct(fields) => {
                 let full = match schema.name.as_deref() {

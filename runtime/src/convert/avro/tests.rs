@@ -100,11 +100,9 @@ fn avros_own_types_are_connects() {
 
 #[test]
 fn what_no_column_can_hold_is_told() {
-    let list = json!({ "type": "record", "name": "List", "fields": [{ "name": "next", "type": ["null", "List"] }] });
-    assert_eq!(
-        parsed(&list).unwrap_err(),
-        "the Avro type `List` contains itself, which columns cannot hold"
-    );
+    let list =
+        json!({ "type": "record", "name": "List", "fields": [{ "name": "next", "type": ["null", "List"] }] });
+    assert_eq!(parsed(&list).unwrap_err(), "the Avro type `List` contains itself, which columns cannot hold");
     assert_eq!(
         parsed(&json!("Nowhere")).unwrap_err(),
         "the Avro schema uses the type `Nowhere`, which it does not define"
@@ -124,13 +122,13 @@ fn a_message_without_the_registrys_head_is_refused() {
 fn subjects_are_named_as_connect_names_them() {
     let avro = schema::to_avro(&order(), true);
     for (strategy, expected) in [
-        (super::Strategy::TopicNameStrategy, "t-value"),
-        (super::Strategy::RecordNameStrategy, "com.acme.Order"),
-        (super::Strategy::TopicRecordNameStrategy, "t-com.acme.Order"),
+        (SubjectNameStrategy::TopicName, "t-value"),
+        (SubjectNameStrategy::RecordName, "com.acme.Order"),
+        (SubjectNameStrategy::TopicRecordName, "t-com.acme.Order"),
     ] {
         assert_eq!(strategy.subject("t", "value", &avro).unwrap(), expected);
     }
-    assert!(super::Strategy::RecordNameStrategy.subject("t", "value", &json!("string")).is_err());
+    assert!(SubjectNameStrategy::RecordName.subject("t", "value", &json!("string")).is_err());
 }
 
 /// The address refuses: a call that may pass, so that the task waits.
@@ -139,7 +137,8 @@ async fn a_registry_that_is_down_is_no_fault_of_a_record() {
     let config = [("schema.registry.url".to_owned(), "http://127.0.0.1:9".to_owned())].into();
     let converter = super::super::converter("AvroConverter", &config, false).unwrap();
     let values = Arc::new(BinaryArray::from(vec![[0, 0, 0, 0, 1, 2].as_slice()]));
-    let records = connector_core::envelope::EnvelopeBuilder::new().value(Form::Bytes, values).build().unwrap();
+    let records =
+        connector_core::envelope::EnvelopeBuilder::new().value(Form::Bytes, values).build().unwrap();
     let error = converter.decode(records, "value", &Needs::Document).await.err().unwrap();
     assert_eq!((error.code.as_str(), error.is_retriable()), ("registry.unreachable", true));
 }
