@@ -63,19 +63,19 @@ enum SubjectNameStrategy {
     /// `<topic>-key` or `<topic>-value`.
     #[default]
     #[serde(rename = "TopicNameStrategy", alias = "io.confluent.kafka.serializers.subject.TopicNameStrategy")]
-    TopicName,
+    Topic,
     /// The record's full name.
     #[serde(
         rename = "RecordNameStrategy",
         alias = "io.confluent.kafka.serializers.subject.RecordNameStrategy"
     )]
-    RecordName,
+    Record,
     /// `<topic>-<the record's full name>`.
     #[serde(
         rename = "TopicRecordNameStrategy",
         alias = "io.confluent.kafka.serializers.subject.TopicRecordNameStrategy"
     )]
-    TopicRecordName,
+    TopicRecord,
 }
 
 impl SubjectNameStrategy {
@@ -95,9 +95,9 @@ impl SubjectNameStrategy {
             }
         };
         Ok(match self {
-            Self::TopicName => format!("{topic}-{column}"),
-            Self::RecordName => name()?,
-            Self::TopicRecordName => format!("{topic}-{}", name()?),
+            Self::Topic => format!("{topic}-{column}"),
+            Self::Record => name()?,
+            Self::TopicRecord => format!("{topic}-{}", name()?),
         })
     }
 }

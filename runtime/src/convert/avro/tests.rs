@@ -122,13 +122,13 @@ fn a_message_without_the_registrys_head_is_refused() {
 fn subjects_are_named_as_connect_names_them() {
     let avro = schema::to_avro(&order(), true);
     for (strategy, expected) in [
-        (SubjectNameStrategy::TopicName, "t-value"),
-        (SubjectNameStrategy::RecordName, "com.acme.Order"),
-        (SubjectNameStrategy::TopicRecordName, "t-com.acme.Order"),
+        (SubjectNameStrategy::Topic, "t-value"),
+        (SubjectNameStrategy::Record, "com.acme.Order"),
+        (SubjectNameStrategy::TopicRecord, "t-com.acme.Order"),
     ] {
         assert_eq!(strategy.subject("t", "value", &avro).unwrap(), expected);
     }
-    assert!(SubjectNameStrategy::RecordName.subject("t", "value", &json!("string")).is_err());
+    assert!(SubjectNameStrategy::Record.subject("t", "value", &json!("string")).is_err());
 }
 
 /// The address refuses: a call that may pass, so that the task waits.
