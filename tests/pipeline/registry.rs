@@ -5,7 +5,9 @@ use std::fs;
 use serde_json::Value;
 
 use crate::SOON;
-use crate::support::{Record, Service, Services, Sidestream, block_on, services, unique, wait_until};
+use crate::support::{
+    Record, Service, Services, Sidestream, block_on, services, sidestream, unique, wait_until,
+};
 
 /// Rows of the generator, as Avro, in `<name>.pin`.
 fn source(name: &str, url: &str, more: &str) -> String {
@@ -71,6 +73,18 @@ fn rows_go_through_avro_and_a_registry_that_is_down_is_waited_for() {
         Record::new(&topic, vec![0, 0x7f, 0, 0, 0, 2]),
         Record::new(&topic, first.clone()),
     ]);
+    let dir = tempfile::tempdir().unwrap();
+    let yaml = format!("worker: {{bootstrap.servers: '{}'}}\n{}", kafka.brokers, sink(&name, &topic, &url));
+    fs::write(dir.path().join("a.yaml"), yaml).unwrap();
+    let out = sidestream(
+        dir.path(),
+        &["simulate", "a.yaml", "--from-topic", &topic, "--count", "3", "--output", "json"],
+        &[],
+    );
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let tried: Vec<Value> = serde_json::from_slice(&out.stdout).unwrap();
+    let outcomes: Vec<_> = tried.iter().map(|record| record["outcome"].as_str().unwrap()).collect();
+    assert_eq!(outcomes, ["rejected", "rejected", "delivered"]);
     let worker = Sidestream::start(&[("a.yaml", &sink(&format!("{name}-sink"), &topic, &url))], &[]);
     let lines = || {
         let text = fs::read_to_string(worker.dir.path().join("out.txt")).unwrap_or_default();

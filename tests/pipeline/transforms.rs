@@ -158,3 +158,47 @@ connectors:
     assert_eq!(missing.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&missing.stderr).contains("the files have `pins`"));
 }
+
+#[test]
+fn tests_beside_a_connector_pass_or_say_what_differs() {
+    let dir = tempfile::tempdir().unwrap();
+    let yaml = "worker: {bootstrap.servers: '127.0.0.1:1'}
+connectors:
+  pins:
+    connector.class: s3-sink
+    topics: pins
+    s3.bucket.name: b
+    flush.size: 1
+    transforms:
+      - {name: gone, type: Filter, predicate: empty}
+      - {name: cast, type: Cast$Value, spec: 'n:int8'}
+    predicates: empty
+    predicates.empty: {type: RecordIsTombstone}
+tests:
+  - {name: a number, input: {value: {n: '12'}}, expect: {topic: pins, value: {n: 12}}}
+  - {input: {value: {n: x}}, expect: {rejected: out of range}}
+  - {input: {value: null}, expect: dropped}
+";
+    fs::write(dir.path().join("a.yaml"), yaml).unwrap();
+    let run = |arguments: &[&str]| sidestream(dir.path(), &[&["test", "a.yaml"], arguments].concat(), &[]);
+    let out = run(&[]);
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    assert!(out.status.success(), "{text}{}", String::from_utf8_lossy(&out.stderr));
+    assert!(text.ends_with("3 tests, 0 failed\n"), "{text}");
+
+    // In a file of their own; what differs is shown.
+    let more = "tests: [{name: wrong, connector: pins, input: {value: {n: '12'}}, expect: {value: {n: 13}}}]";
+    fs::write(dir.path().join("more.yaml"), more).unwrap();
+    let out = run(&["more.yaml"]);
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    assert_eq!(out.status.code(), Some(3), "{text}");
+    let shown = "FAIL  wrong\n      expected {\"value\":{\"n\":13}}\n      found    {\"value\":{\"n\":12}}\n";
+    assert!(text.contains(shown) && text.ends_with("4 tests, 1 failed\n"), "{text}");
+    let out = run(&["more.yaml", "--output", "json"]);
+    let results: Vec<Value> = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(results.iter().filter(|result| result["passed"] == true).count(), 3);
+
+    // Other commands pass over them.
+    let out = sidestream(dir.path(), &["validate", "a.yaml"], &[]);
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+}

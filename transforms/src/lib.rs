@@ -5,6 +5,7 @@ mod cast;
 mod drop_headers;
 mod extract_field;
 mod extract_new_record_state;
+mod extract_topic;
 mod filter;
 mod flatten;
 mod geo;
@@ -24,6 +25,7 @@ mod set_schema_metadata;
 mod tests;
 mod timestamp_converter;
 mod timestamp_router;
+mod tombstone_handler;
 mod user;
 mod value_to_key;
 
@@ -44,7 +46,10 @@ pub fn components() -> Vec<Component> {
         Component::transform::<UserCleaner>(VERSION),
         Component::transform::<drop_headers::DropHeaders>(VERSION),
         Component::transform::<extract_new_record_state::ExtractNewRecordState>(VERSION),
+        Component::transform::<extract_topic::ExtractTopic<Key>>(VERSION),
+        Component::transform::<extract_topic::ExtractTopic<ValuePart>>(VERSION),
         Component::transform::<filter::Filter>(VERSION),
+        Component::transform::<tombstone_handler::TombstoneHandler>(VERSION),
         Component::transform::<header_from::HeaderFrom<Key>>(VERSION),
         Component::transform::<header_from::HeaderFrom<ValuePart>>(VERSION),
         Component::transform::<insert_header::InsertHeader>(VERSION),

@@ -19,6 +19,7 @@ mod reference;
 mod run;
 mod schema;
 mod simulate;
+mod test;
 mod validate;
 mod verify;
 
@@ -66,6 +67,8 @@ enum Command {
     Diff(diff::Args),
     /// Take records through the converters and transforms of a connector and show them after each; no sink, no commit.
     Simulate(simulate::Args),
+    /// Run the `tests:` of the files: records, and what converters and transforms are to make of them.
+    Test(test::Args),
     /// Compare what is in the stores of sinks with what they have acknowledged: delivered once, missing or doubled.
     Verify(verify::Args),
     /// Ask a running worker whether it is live, started or ready: exit code 0 if so. For containers without curl.
@@ -160,6 +163,7 @@ fn dispatch(command: Command, mut registry: Registry) -> u8 {
         Command::Run(_)
         | Command::Diff(_)
         | Command::Simulate(_)
+        | Command::Test(_)
         | Command::Probe(_)
         | Command::Schema(_)
         | Command::Reference => &Vec::new(),
@@ -171,6 +175,7 @@ fn dispatch(command: Command, mut registry: Registry) -> u8 {
         Command::Run(args) => run::run(&args, registry),
         Command::Diff(args) => diff::run(&args, &registry),
         Command::Simulate(args) => simulate::run(&args, &registry),
+        Command::Test(args) => test::run(&args, &registry),
         Command::Probe(args) => probe::run(&args),
         Command::Validate(args) => validate::run(&args, &registry),
         Command::Verify(args) => verify::run(&args, &registry),

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use super::run::files::Files;
 use super::{FAILED, OK, Output, OutputArgs, WRONG_CONFIG, print, print_diagnostics, print_json};
 use crate::config::ConnectorConfig;
+use crate::kafka::client::{self, Role};
+use crate::kafka::lookback::Lookback;
 use crate::plugin::registry::Registry;
 use crate::task::simulation::{self, Given, Outcome, Simulated};
 
@@ -19,8 +21,14 @@ pub struct Args {
     connector: Option<String>,
     /// Records, one JSON object a line: `value` (a text is its bytes, anything else is written as JSON), and if it
     /// matters `key`, `topic`, `partition`, `offset`, `timestamp`, `headers` (name to text). `-`: standard input.
-    #[arg(long, value_name = "JSONL")]
-    input: PathBuf,
+    #[arg(long, value_name = "JSONL", required_unless_present = "from_topic", conflicts_with = "from_topic")]
+    input: Option<PathBuf>,
+    /// Take the last records of this topic, as the connector's consumers would; nothing is committed.
+    #[arg(long, value_name = "TOPIC")]
+    from_topic: Option<String>,
+    /// How many records of the topic.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    count: usize,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -40,18 +48,43 @@ pub(super) fn run(args: &Args, built_in: &Registry) -> u8 {
             return WRONG_CONFIG;
         }
     };
-    let given = match records(&args.input) {
-        Ok(given) => given,
-        Err(message) => {
-            eprintln!("error: {message}");
-            return WRONG_CONFIG;
-        }
-    };
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    // One thread beside this one: what Kafka's clients ask for (tokens) has to run while they are waited for.
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("error: {error}");
             return FAILED;
+        }
+    };
+    let given = match (&args.input, &args.from_topic) {
+        (Some(input), _) => records(input),
+        (None, Some(_)) if connector.source.is_some() => {
+            Err(format!("connector `{}` reads from no topic; give its records with --input", connector.name))
+        }
+        (None, Some(topic)) => {
+            let captured = client::settings(
+                &deployment.worker,
+                Role::Consumer,
+                &connector.consumer_overrides,
+                runtime.handle(),
+            )
+            .and_then(|settings| Lookback::new(settings, format!("connect-{}", connector.name)))
+            .and_then(|lookback| lookback.latest(topic, args.count));
+            match captured {
+                Ok(all) => Ok(all.into_iter().map(|record| Given::captured(topic, record)).collect()),
+                Err(error) => {
+                    eprintln!("error: {error}");
+                    return FAILED;
+                }
+            }
+        }
+        (None, None) => Ok(Vec::new()),
+    };
+    let given = match given {
+        Ok(given) => given,
+        Err(message) => {
+            eprintln!("error: {message}");
+            return WRONG_CONFIG;
         }
     };
     match runtime.block_on(simulation::simulate(connector, given)) {
@@ -69,7 +102,11 @@ pub(super) fn run(args: &Args, built_in: &Registry) -> u8 {
     }
 }
 
-fn chosen<'a>(all: &'a [ConnectorConfig], name: Option<&str>) -> Result<&'a ConnectorConfig, String> {
+/// The connector of this name; without one, the only one there is.
+pub(super) fn chosen<'a>(
+    all: &'a [ConnectorConfig],
+    name: Option<&str>,
+) -> Result<&'a ConnectorConfig, String> {
     let names: Vec<_> = all.iter().map(|connector| format!("`{}`", connector.name)).collect();
     match (name, all) {
         (Some(name), _) => all

@@ -27,6 +27,8 @@ pub(super) struct Documents {
 }
 
 const SECTIONS: [&str; 3] = ["worker", "topics", "connectors"];
+/// For `sidestream test`; other commands pass over it.
+const TESTS: &str = "tests";
 
 impl Documents {
     /// Adds what a file declares.
@@ -39,7 +41,7 @@ impl Documents {
             self.named(&node, config, yaml, report);
         } else if is_connector(&node) {
             self.alone(node, yaml);
-        } else if SECTIONS.iter().any(|name| block(name).is_some()) {
+        } else if SECTIONS.iter().any(|name| block(name).is_some()) || (yaml && node.get(TESTS).is_some()) {
             self.sections(&node, yaml, report);
         } else if node.get("bootstrap.servers").or(node.get("bootstrap")).is_some() {
             self.workers.push(Section { place: node.place.clone(), node, lenient: !yaml });
@@ -101,6 +103,7 @@ impl Documents {
                 }),
                 "topics" => self.topics.extend_from_slice(entry.node.entries()),
                 "connectors" => self.connectors(entry, yaml, report),
+                TESTS => {}
                 // Anchors need a place to stand.
                 key if key.starts_with("x-") => {}
                 key => {

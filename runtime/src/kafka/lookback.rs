@@ -49,6 +49,32 @@ pub struct Letters {
     pub unnamed: u64,
 }
 
+/// A record as Kafka has it.
+#[derive(Clone, Debug)]
+pub struct Captured {
+    pub partition: i32,
+    pub offset: Offset,
+    /// Milliseconds since 1970-01-01 UTC.
+    pub timestamp: Option<i64>,
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
+}
+
+impl Captured {
+    fn of(message: &BorrowedMessage<'_>) -> Self {
+        let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
+        Self {
+            partition: message.partition(),
+            offset: message.offset(),
+            timestamp: message.timestamp().to_millis(),
+            key: message.key().map(<[u8]>::to_vec),
+            value: message.payload().map(<[u8]>::to_vec),
+            headers: headers.map(|h| (h.key.to_owned(), h.value.map(<[u8]>::to_vec))).collect(),
+        }
+    }
+}
+
 impl Lookback {
     /// `settings` are those of the connector's consumers.
     pub fn new(settings: ClientSettings, group: String) -> Result<Self> {
@@ -160,6 +186,25 @@ impl Lookback {
             })?;
         }
         Ok(letters)
+    }
+
+    /// The last records of a topic, `count` at most, partition by partition.
+    pub fn latest(&self, topic: &str, count: usize) -> Result<Vec<Captured>> {
+        let found = self.consumer.fetch_metadata(Some(topic), ASK_TIMEOUT);
+        let found = found.map_err(|e| kafka_error(&format!("asking for the topic `{topic}` failed"), &e))?;
+        let partitions = found.topics().first().map_or(&[][..], |topic| topic.partitions());
+        let mut captured = Vec::new();
+        for partition in partitions {
+            let tp = TopicPartition::new(topic, partition.id());
+            let Range { start, end } = self.log(&tp)?;
+            let missing = Offset::try_from(count - captured.len()).unwrap_or(Offset::MAX);
+            self.read(&tp, start.max(end.saturating_sub(missing))..end, |message| {
+                if captured.len() < count {
+                    captured.push(Captured::of(message));
+                }
+            })?;
+        }
+        Ok(captured)
     }
 
     /// Shows the records of `range`; maybe also one behind it.

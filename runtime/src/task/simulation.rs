@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use super::connector;
 use super::pipeline::{Pipeline, Processed};
 use crate::config::{ConnectorConfig, TopicSelection};
+use crate::kafka::lookback::Captured;
 
 /// A record to try.
 #[derive(Clone, Debug, Deserialize)]
@@ -34,6 +35,25 @@ pub struct Given {
     value: Value,
     #[serde(default)]
     headers: BTreeMap<String, String>,
+    /// In the place of key, value and headers.
+    #[serde(skip)]
+    captured: Option<Captured>,
+}
+
+impl Given {
+    /// A record of a topic.
+    pub fn captured(topic: &str, record: Captured) -> Self {
+        Self {
+            topic: Some(topic.to_owned()),
+            partition: record.partition,
+            offset: Some(record.offset),
+            timestamp: record.timestamp,
+            key: Value::Null,
+            value: Value::Null,
+            headers: BTreeMap::new(),
+            captured: Some(record),
+        }
+    }
 }
 
 /// What became of a record.
@@ -132,19 +152,28 @@ impl Given {
                 (Form::Document, Arc::new(StringArray::from(vec![text])))
             }
         };
-        let ((key_form, key), (form, value)) = (column(&self.key), column(&self.value));
+        let bytes = |bytes: &Option<Vec<u8>>| -> (Form, ArrayRef) {
+            (Form::Bytes, Arc::new(BinaryArray::from_iter([bytes.as_deref()])))
+        };
+        let ((key_form, key), (form, value)) = match &self.captured {
+            Some(record) => (bytes(&record.key), bytes(&record.value)),
+            None => (column(&self.key), column(&self.value)),
+        };
         let records = EnvelopeBuilder::new()
             .offsets(Int64Array::from(vec![self.offset.unwrap_or(number)]))
             .timestamps(TimestampMillisecondArray::from(vec![self.timestamp]))
             .key(key_form, key)
             .value(form, value)
             .build()?;
-        if self.headers.is_empty() {
-            return Ok(records);
-        }
         let mut entries = Entries::default();
         for (name, text) in &self.headers {
             entries.push_bytes(name, text.clone().into_bytes());
+        }
+        for (name, bytes) in self.captured.iter().flat_map(|record| &record.headers) {
+            entries.push_bytes(name, bytes.clone().unwrap_or_default());
+        }
+        if entries.is_empty() {
+            return Ok(records);
         }
         headers::append(&records, &entries, |_| 0..entries.len())
     }

@@ -99,7 +99,7 @@ worker:
     w.yaml:6:3: error: there is no converter named `AvroConverter`
       6 | value.converter: AvroConverter
         | ^
-      hint: there are `JsonConverter`, `StringConverter`, `ByteArrayConverter` and those of numbers and booleans
+      hint: there are `JsonConverter`, `AvroConverter`, `StringConverter`, `ByteArrayConverter` and those of numbers and booleans
     w.yaml:7:13: error: `sha256` of a plugin library is not 64 hexadecimal digits
       7 | {path: …
         | ^
