@@ -76,7 +76,7 @@ worker:
   bootstrap.server: a:1
   session.timeout.ms: soon
   offset.storage.partitions: 0
-  value.converter: AvroConverter
+  value.converter: MyFormat
   plugins: [{path: a.so, sha256: abc, sha512: d}, {sha256: x}]
   config.providers: [vault, env]
   config.providers.vault.class: com.example.Vault
@@ -96,8 +96,8 @@ worker:
       5 | offset.storage.partitions: 0
         | ^
       hint: write a whole number
-    w.yaml:6:3: error: there is no converter named `AvroConverter`
-      6 | value.converter: AvroConverter
+    w.yaml:6:3: error: there is no converter named `MyFormat`
+      6 | value.converter: MyFormat
         | ^
       hint: there are `JsonConverter`, `AvroConverter`, `StringConverter`, `ByteArrayConverter` and those of numbers and booleans
     w.yaml:7:13: error: `sha256` of a plugin library is not 64 hexadecimal digits
