@@ -159,7 +159,7 @@ impl AvroConverter {
         if found.kind != "AVRO" {
             return Ok(Err(format!("the record's schema is of the type {}, not AVRO", found.kind)));
         }
-        // What is referred to comes first: depth first, each once.
+        // Depth first: read backwards, what is referred to comes before what refers to it.
         let (mut open, mut schemas) = (vec![(found.clone(), 0)], Vec::new());
         while let Some((next, depth)) = open.pop() {
             if depth < DEPTH {
